@@ -1,0 +1,1 @@
+"""Everything that trains, and nothing that draws: no widgets, no notebook."""

@@ -1,0 +1,247 @@
+"""The types that the rooms hand to one another. Importing this needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from core.objectives import Objective
+
+Part = str
+"""A part of a model: "denoiser", "text_1", "text_2", "vae"."""
+
+Prediction = Literal["epsilon", "v_prediction"]
+"""What a diffusion model's output means; diffusers' names."""
+
+Encoded = Mapping[Part, Mapping[str, "Tensor"]]
+"""One caption's encoding, without a batch axis: part -> name -> tensor, for example `text_1 -> hidden -> (77, 768)`."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor in a file, not read. dtype as safetensors writes it: F32, F16, BF16, I64 ..."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says of itself before any weight is read."""
+
+    path: Path
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A family's answer to a file or folder that it knows.
+
+    prediction is None where nothing in the file says it.
+    """
+
+    family: str
+    variant: str
+    prediction: Prediction | None
+    why: tuple[str, ...]
+    zero_terminal_snr: bool = False
+
+
+@dataclass
+class Model:
+    """A loaded model.
+
+    parts: part -> module (denoiser, vae, text_1 ...); a part that has left memory is missing.
+    tokenizers: text part -> tokenizer.
+    noise_schedule: diffusers' scheduler config, as a dict.
+    """
+
+    family: str
+    parts: dict[Part, nn.Module]
+    tokenizers: dict[Part, Any]
+    noise_schedule: dict[str, Any]
+    prediction: Prediction = "epsilon"
+    zero_terminal_snr: bool = False
+    clip_skip: int = 1
+
+
+@dataclass(frozen=True)
+class Size:
+    """A bucket, or a picture: frames, height, width in pixels."""
+
+    height: int
+    width: int
+    frames: int = 1
+
+    @property
+    def area(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture was laid into its bucket: SDXL's size conditioning, in pixels.
+
+    original: the picture's size. crop: top and left of what was cut, after resizing. target: the bucket.
+    """
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+
+@dataclass
+class Conditions:
+    """What the denoiser is told besides the latents: name -> tensor with a batch axis first."""
+
+    tensors: dict[str, Tensor]
+
+
+@dataclass
+class Batch:
+    """One micro-batch, as the loop takes it.
+
+    latents: B C H W (scaled as the family scales them), fp32.
+    encoded: one per sample, for text parts that don't train; captions are there for those that do.
+    weights: B, a factor on each sample's loss.
+    """
+
+    latents: Tensor
+    encoded: list[dict[Part, dict[str, Tensor]]]
+    captions: list[str]
+    framings: list[Framing]
+    weights: Tensor
+    names: list[str]
+    kinds: list[str]
+    mask: Tensor | None = None
+    controls: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """A sample picture to draw."""
+
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+
+
+class Family(Protocol):
+    """One kind of image model: facts, and what translates between it and the loop. Holds no tensors itself."""
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    licence: ClassVar[str]
+    repositories: ClassVar[tuple[str, ...]]
+    native_resolution: ClassVar[int]
+    bucket_step: ClassVar[int]
+    latent_channels: ClassVar[int]
+    latent_scale: ClassVar[int]
+    text_parts: ClassVar[tuple[Part, ...]]
+    # layer group -> regular expression over module paths, for each part that a network may change
+    layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]]
+    # names that go into a saved file's metadata
+    base_model_version: ClassVar[str]
+    modelspec_architecture: ClassVar[str]
+
+    def recognise(self, header: Header) -> Match | None:
+        """This family's match for a single file's header, or None."""
+        ...
+
+    def recognise_folder(self, index: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> Match | None:
+        """This family's match for a diffusers folder (model_index.json, part folder -> its config), or None."""
+        ...
+
+    def load(self, source: Path, parts: Sequence[Part], dtypes: Mapping[Part, Any]) -> Model:
+        """Load the named parts (with their tokenizers) from a single file or a diffusers folder, on the CPU."""
+        ...
+
+    def objective(self, model: Model) -> Objective:
+        """How this model is noised and what it predicts."""
+        ...
+
+    def encode_images(self, model: Model, pixels: Tensor) -> Tensor:
+        """Pixels (B 3 H W, -1 to 1) -> scaled latents (B C h w, fp32), the mean of the posterior."""
+        ...
+
+    def encode_text(self, model: Model, part: Part, captions: Sequence[str]) -> list[dict[str, Tensor]]:
+        """One text part's encoding of each caption; differentiable."""
+        ...
+
+    def collate(self, encoded: Sequence[Encoded], framings: Sequence[Framing]) -> Conditions:
+        """Join samples' encodings, and sizes where the family has them, into one batch."""
+        ...
+
+    def predict(self, model: Model, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+        """The denoiser's output, of the shape of `noisy`."""
+        ...
+
+    def preview(self, model: Model, positive: Encoded, negative: Encoded, request: PreviewRequest) -> Image:
+        """Draw a picture with the model as it stands."""
+        ...
+
+    def lora_name(self, part: Part, module_path: str) -> str:
+        """The name that kohya and the programs after it give a module: `lora_unet_...`."""
+        ...
+
+    def tiny(self) -> Model:
+        """A real model of this family with few random weights, built offline."""
+        ...
+
+
+class Network(Protocol):
+    """What is trained, attached to a model."""
+
+    def modules(self) -> Mapping[Part, nn.Module]:
+        """The trained modules, by the part that they are attached to (and registered in)."""
+        ...
+
+    def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
+        """Optimizer groups: `params`, `lr`, `name`."""
+        ...
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Inside, the model is as it was before `attach`."""
+        ...
+
+    def before_step(self, times: Tensor) -> None:
+        """Called before each prediction."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after each optimizer step."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on training, exactly."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        ...
+
+    def export(self, lora_name: Callable[[Part, str], str]) -> dict[str, Tensor]:
+        """The tensors of the file that other programs read."""
+        ...
+
+    def metadata(self) -> dict[str, str]:
+        """kohya's `ss_network_*` entries."""
+        ...
+
+    def layers(self) -> Iterator[tuple[Part, str]]:
+        """Each changed module: its part and its path."""
+        ...
