@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -140,7 +141,7 @@ class PreviewRequest:
     seed: int
 
 
-class Family(Protocol):
+class Family(ABC):
     """One kind of image model: facts, and what translates between it and the loop. Holds no tensors itself."""
 
     name: ClassVar[str]
@@ -158,49 +159,49 @@ class Family(Protocol):
     base_model_version: ClassVar[str]
     modelspec_architecture: ClassVar[str]
 
+    @abstractmethod
     def recognise(self, header: Header) -> Match | None:
         """This family's match for a single file's header, or None."""
-        ...
 
+    @abstractmethod
     def recognise_folder(self, index: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> Match | None:
         """This family's match for a diffusers folder (model_index.json, part folder -> its config), or None."""
-        ...
 
+    @abstractmethod
     def load(self, source: Path, parts: Sequence[Part], dtypes: Mapping[Part, Any]) -> Model:
         """Load the named parts (with their tokenizers) from a single file or a diffusers folder, on the CPU."""
-        ...
 
+    @abstractmethod
     def objective(self, model: Model) -> Objective:
         """How this model is noised and what it predicts."""
-        ...
 
+    @abstractmethod
     def encode_images(self, model: Model, pixels: Tensor) -> Tensor:
         """Pixels (B 3 H W, -1 to 1) -> scaled latents (B C h w, fp32), the mean of the posterior."""
-        ...
 
+    @abstractmethod
     def encode_text(self, model: Model, part: Part, captions: Sequence[str]) -> list[dict[str, Tensor]]:
         """One text part's encoding of each caption; differentiable."""
-        ...
 
+    @abstractmethod
     def collate(self, encoded: Sequence[Encoded], framings: Sequence[Framing]) -> Conditions:
         """Join samples' encodings, and sizes where the family has them, into one batch."""
-        ...
 
+    @abstractmethod
     def predict(self, model: Model, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
         """The denoiser's output, of the shape of `noisy`."""
-        ...
 
+    @abstractmethod
     def preview(self, model: Model, positive: Encoded, negative: Encoded, request: PreviewRequest) -> Image:
         """Draw a picture with the model as it stands."""
-        ...
 
+    @abstractmethod
     def lora_name(self, part: Part, module_path: str) -> str:
         """The name that kohya and the programs after it give a module: `lora_unet_...`."""
-        ...
 
+    @abstractmethod
     def tiny(self) -> Model:
         """A real model of this family with few random weights, built offline."""
-        ...
 
 
 class Network(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
@@ -10,7 +11,7 @@ from pydantic_core import core_schema
 from core.registry import Registry, registry
 
 
-class plugin:  # noqa: N801 - reads as a word in an annotation, as pydantic's own do
+class plugin:
     """Annotates a setting whose type is any plug-in of a registry: `Annotated[OptimizerConfig, plugin("optimizers")]`.
 
     pydantic's tagged union over the registry's classes, told apart by `name`.
@@ -23,6 +24,10 @@ class plugin:  # noqa: N801 - reads as a word in an annotation, as pydantic's ow
     def registry(self) -> Registry[Any]:
         """The registry that the setting chooses from."""
         return registry(self.kind)
+
+    def default(self, name: str) -> Callable[[], Any]:
+        """Makes the plug-in called `name` with its default settings; for `setting`."""
+        return lambda: self.registry.get(name)()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         choices = {name: handler.generate_schema(cls) for name, cls in self.registry.all().items()}

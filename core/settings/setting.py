@@ -47,15 +47,14 @@ _INFO_NAMES = frozenset(Info.__dataclass_fields__)
 def setting(default: Any, title: str, description: str, **more: Any) -> Any:
     """Declare a setting.
 
-    default: the value; a list, dict or Settings is copied for each config; `...` means that the user must give it.
+    default: the value, or a function that makes it; a list or a Settings is copied for each config.
     more: Info's fields, and pydantic's bounds (ge, gt, le, lt, min_length, max_length, pattern, multiple_of).
     """
     extra = asdict(Info(**{name: more.pop(name) for name in list(more) if name in _INFO_NAMES}))
-    if isinstance(default, list | dict | BaseModel):
-        copied = default
-        more["default_factory"] = lambda: (
-            copied.model_copy(deep=True) if isinstance(copied, BaseModel) else _copy(copied)
-        )
+    if callable(default):
+        more["default_factory"] = default
+    elif isinstance(default, list | BaseModel):
+        more["default_factory"] = lambda: _copy(default)
     else:
         more["default"] = default
     return Field(title=title, description=description, json_schema_extra={"ochre": extra}, **more)
@@ -64,11 +63,7 @@ def setting(default: Any, title: str, description: str, **more: Any) -> Any:
 def _copy(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_copy(deep=True)
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return value
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def info(field: FieldInfo) -> Info:

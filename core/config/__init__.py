@@ -1,0 +1,1 @@
+"""The jobs: what can be set for each, and how it is written."""

@@ -1,0 +1,62 @@
+"""The job of LoRA_Trainer: a LoRA from a folder of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from core.config import sections
+from core.dataset.settings import Buckets, Concept
+from core.errors import Problem
+from core.settings import Settings, plugin, setting
+from core.settings.bases import EngineConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, WeightingConfig
+
+VERSION = 1
+NETWORKS, OPTIMIZERS, SCHEDULES = plugin("networks"), plugin("optimizers"), plugin("schedules")
+WEIGHTINGS, ENGINES = plugin("weightings"), plugin("engines")
+
+
+class LoraConfig(Settings):
+    """One run that trains a LoRA."""
+
+    version: int = setting(VERSION, "Version", "Layout of this file.", ge=1, le=VERSION, affects="files")
+    job: Literal["lora"] = setting("lora", "Job", "What this file is for.")
+    base: sections.Base = setting(sections.Base(), "Base model", "The model that training starts from.")
+    parts: sections.Parts = setting(sections.Parts(), "Parts", "What is trained, and how fast.")
+    concepts: list[Concept] = setting([Concept(name="pictures")], "Concepts", "The pictures.")
+    buckets: Buckets = setting(Buckets(), "Resolution", "The sizes that pictures are brought to.")
+    networks: list[Annotated[NetworkConfig, NETWORKS]] = setting(
+        lambda: [NETWORKS.default("lora")()], "Network", "The LoRA itself."
+    )
+    training: sections.Training = setting(sections.Training(), "Training", "How long and how much at once.")
+    optimizer: Annotated[OptimizerConfig, OPTIMIZERS] = setting(
+        OPTIMIZERS.default("adamw"), "Optimizer", "How the weights change."
+    )
+    schedule: Annotated[ScheduleConfig, SCHEDULES] = setting(
+        SCHEDULES.default("cosine"), "Schedule", "How the learning rate changes over the run."
+    )
+    noise: sections.Noise = setting(sections.Noise(), "Noise", "The noise that pictures are hidden in.")
+    times: sections.Times = setting(sections.Times(), "Times", "The noise levels that are trained.")
+    weightings: list[Annotated[WeightingConfig, WEIGHTINGS]] = setting(
+        [], "Weightings", "Factors on the loss by noise level; multiplied where there are several."
+    )
+    memory: sections.Memory = setting(sections.Memory(), "Memory", "Memory against speed.")
+    saving: sections.Saving = setting(sections.Saving(), "Saving", "What is written, where, and how often.")
+    sampling: sections.Sampling = setting(sections.Sampling(), "Samples", "Pictures drawn during the run.")
+    logging: sections.Logging = setting(sections.Logging(), "Logging", "What else is recorded.")
+    engine: Annotated[EngineConfig, ENGINES] = setting(ENGINES.default("native"), "Engine", "What carries the run out.")
+
+    def check(self) -> Iterator[Problem]:
+        if not self.base.source:
+            yield Problem("base.source", "choose a base model: a file, a folder, or a hub name")
+        if not self.parts.trained():
+            yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
+        if len(self.networks) != 1:
+            yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
+        if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):
+            yield Problem(
+                "concepts", "there is nothing to learn from; add a concept of the kind standard, and enable it"
+            )
+        for index, concept in enumerate(self.concepts):
+            if concept.enabled and not concept.folder:
+                yield Problem(f"concepts.{index}.folder", "choose the folder with the pictures")

@@ -1,0 +1,37 @@
+"""AdamW, torch's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from core.settings import setting
+from core.settings.bases import OptimizerConfig
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class AdamW(OptimizerConfig):
+    """The usual choice: reliable, with two numbers of state for each weight (Loshchilov and Hutter 2019)."""
+
+    label: ClassVar[str] = "AdamW"
+
+    name: Literal["adamw"] = "adamw"
+    betas: list[float] = setting(
+        [0.9, 0.999],
+        "Betas",
+        "How long gradients and their squares are remembered.",
+        level="advanced",
+        min_length=2,
+        max_length=2,
+    )
+    weight_decay: float = setting(
+        0.01, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
+    )
+    eps: float = setting(1e-8, "Epsilon", "Keeps the division stable.", gt=0, level="advanced")
+
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        from torch.optim import AdamW
+
+        beta_1, beta_2 = self.betas
+        return AdamW(groups, betas=(beta_1, beta_2), weight_decay=self.weight_decay, eps=self.eps)

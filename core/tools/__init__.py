@@ -1,0 +1,1 @@
+"""Jobs that don't train: one a file."""

@@ -1,0 +1,202 @@
+"""The records that a run emits. Notebook, command line and TensorBoard all read this one stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(kw_only=True)
+class Event:
+    """Something that happened in a run. `time` is in seconds since 1970."""
+
+    kind: ClassVar[str] = ""
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(kw_only=True)
+class Started(Event):
+    """The loop begins, or goes on at `step`."""
+
+    kind: ClassVar[str] = "started"
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+    epochs: int
+    family: str
+    device: str
+    trained_weights: int
+
+
+@dataclass(kw_only=True)
+class Phase(Event):
+    """Work other than training: loading, caching, sampling, saving. `total` is 0 where it isn't known."""
+
+    kind: ClassVar[str] = "phase"
+    title: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(kw_only=True)
+class Step(Event):
+    """One optimizer step, the `step`-th (from 1).
+
+    loss: mean over the step's samples. learning_rates: part -> rate. gradient_norm: before clipping.
+    images_per_second, seconds_left: training alone, without sampling and saving.
+    memory, host_memory: bytes of the device (0 on a CPU) and of this process.
+    """
+
+    kind: ClassVar[str] = "step"
+    step: int
+    epoch: int
+    loss: float
+    learning_rates: dict[str, float]
+    gradient_norm: float
+    images: int
+    images_per_second: float
+    seconds_left: float
+    memory: int = 0
+    host_memory: int = 0
+
+
+@dataclass(kw_only=True)
+class Sampled(Event):
+    """A grid of samples is drawn: one file per prompt, paths relative to the workspace."""
+
+    kind: ClassVar[str] = "sampled"
+    step: int
+    paths: list[str]
+    prompts: list[str]
+
+
+@dataclass(kw_only=True)
+class Saved(Event):
+    """A file for use in other programs is written."""
+
+    kind: ClassVar[str] = "saved"
+    step: int
+    path: str
+
+
+@dataclass(kw_only=True)
+class BackedUp(Event):
+    """A backup is whole."""
+
+    kind: ClassVar[str] = "backed_up"
+    step: int
+    path: str
+
+
+@dataclass(kw_only=True)
+class Message(Event):
+    """Something to know. level: info or warning."""
+
+    kind: ClassVar[str] = "message"
+    text: str
+    level: str = "info"
+
+
+@dataclass(kw_only=True)
+class Finished(Event):
+    """The run ended as planned; `path` is what it made."""
+
+    kind: ClassVar[str] = "finished"
+    step: int
+    path: str
+
+
+@dataclass(kw_only=True)
+class Stopped(Event):
+    """The run was stopped by the user; it can go on from `backup`."""
+
+    kind: ClassVar[str] = "stopped"
+    step: int
+    backup: str
+
+
+@dataclass(kw_only=True)
+class Failed(Event):
+    """The run ended by an error: what happened, why, what to do. details: the traceback of an error of ours."""
+
+    kind: ClassVar[str] = "failed"
+    what: str
+    why: str = ""
+    do: str = ""
+    details: str = ""
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
+ENDS = (Finished, Stopped, Failed)
+
+
+def to_line(event: Event) -> str:
+    """One line of JSON."""
+    return json.dumps({"event": event.kind, **asdict(event)}, ensure_ascii=False)
+
+
+def from_line(line: str) -> Event:
+    """The event of a line that `to_line` wrote. Names it doesn't know, of a newer version, are left out."""
+    data: dict[str, Any] = json.loads(line)
+    cls = KINDS[data.pop("event")]
+    known = {item.name for item in fields(cls)}
+    return cls(**{name: value for name, value in data.items() if name in known})
+
+
+class EventLog:
+    """`events.jsonl`, being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, event: Event) -> None:
+        """Append an event; a reader sees it at once."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(to_line(event) + "\n")
+
+    def cut_back(self, step: int) -> None:
+        """Forget what came after `step`, when a run goes on from its backup."""
+        if not self.path.exists():
+            return
+        kept = [to_line(event) for event in read_events(self.path)[0] if _before(event, step)]
+        temporary = self.path.with_suffix(".part")
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+
+def _before(event: Event, step: int) -> bool:
+    return not isinstance(event, ENDS) and getattr(event, "step", 0) <= step
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
+    """The whole lines from `offset` (in bytes) on, and the offset after them. Empty where there is no file yet.
+
+    A file shorter than `offset` was cut back by a resume: it is read again from the start.
+    """
+    if not path.exists():
+        return [], 0
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = offset if offset <= size else 0
+        file.seek(start)
+        text = file.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    return [from_line(line) for line in whole.decode("utf-8").splitlines() if line], start + len(whole)
+
+
+def follow(path: Path, alive: Any, pause: float = 0.1) -> Iterator[Event]:
+    """Events as they come, from the start, until one that ends the run, or until `alive()` is false."""
+    offset = 0
+    while True:
+        going_on = alive()
+        events, offset = read_events(path, offset)
+        yield from events
+        if not going_on or any(isinstance(event, ENDS) for event in events):
+            return
+        time.sleep(pause)
