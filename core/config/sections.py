@@ -163,7 +163,7 @@ class Memory(Settings):
     precision: Dtype = setting(
         "bf16",
         "Precision",
-        "Numbers of the calculation. bf16 for GPUs since 2020 (RTX 30 and later), fp16 for older ones; fp32 is exact, slow.",
+        "Numbers of the calculation. bf16 for GPUs since 2020 (RTX 30 and later), fp16 for older; fp32 is exact, slow.",
         also=("mixed_precision",),
     )
     gradient_checkpointing: bool = setting(

@@ -167,7 +167,7 @@ class EventLog:
         kept = [to_line(event) for event in read_events(self.path)[0] if _before(event, step)]
         temporary = self.path.with_suffix(".part")
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
 
 def _before(event: Event, step: int) -> bool:
