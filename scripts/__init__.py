@@ -1,0 +1,1 @@
+"""The commands of run-cmd.sh, one file each."""
