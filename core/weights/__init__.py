@@ -1,1 +1,1 @@
-"""Weights files: what is in them, how they are read and written, and the names that programs give to the same weights."""
+"""Weights files: what is in them, reading and writing them, and the names that programs give to the same weights."""

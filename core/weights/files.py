@@ -6,11 +6,11 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -101,23 +101,20 @@ def write_safetensors(
     """Write a safetensors file beside its place and rename it when whole, so that no half-written file is ever there.
 
     The tensors may be on any device, views of one another or not contiguous.
-    Raises OchreError where a file is there already (unless `overwrite`), the disk is full, or the folder can't be written.
+    Raises OchreError where a file is there already (unless `overwrite`), the disk is full, or the folder is read-only.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise OchreError(f"{path} exists already.", do="Choose another name, or allow that it is replaced.")
     ready = _on_their_own(tensors)
     needed = sum(tensor.nbytes for tensor in ready.values())
-    partial: Path | None = None
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
         if free < needed:
             raise _full_disk(path, needed, free)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        partial = Path(name)
-        save_file(ready, name, dict(metadata))
+        save_file(ready, partial, dict(metadata))
         _settle(partial, path)
     except (SafetensorError, OSError) as error:
         free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
@@ -125,7 +122,7 @@ def write_safetensors(
             raise _full_disk(path, needed, free) from error
         raise OchreError(f"{path} can't be written.", f"{error}.", "Choose another folder.") from error
     finally:
-        if partial is not None:
+        with suppress(OSError):  # the folder itself may be missing, and the error on its way says so
             partial.unlink(missing_ok=True)
     return path
 
@@ -195,11 +192,8 @@ def _on_their_own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _settle(partial: Path, path: Path) -> None:
     """Put a finished file in its place, and wait until the disk has it."""
-    with partial.open("rb") as file:
+    with partial.open("r+b") as file:
         os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    partial.chmod(0o666 & ~umask)  # mkstemp lets only the owner read
     partial.replace(path)
     # Windows and some network drives can't open a folder to sync it; the file itself is safe by then.
     with suppress(OSError):

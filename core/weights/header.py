@@ -1,4 +1,4 @@
-"""Reads what a weights file says of itself (names, shapes, dtypes, metadata) without reading any weight; needs no torch."""
+"""Reads what a weights file says of itself (names, shapes, dtypes, metadata); reads no weight and needs no torch."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ _STRANGERS: tuple[tuple[bytes, str, str], ...] = (
 def read_header(path: Path | str) -> Header:
     """The names, shapes, dtypes and metadata of a .safetensors, .ckpt, .pt or .bin file.
 
-    Only the first bytes of a safetensors file are read, and only the pickle of the others, of which nothing is executed.
-
+    Of a safetensors file only the first bytes are read; of the others the pickle, and nothing in it is executed.
     Raises ModelFileError, in the user's words, for whatever is wrong with the file.
     """
     path = Path(path)

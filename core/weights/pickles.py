@@ -1,8 +1,8 @@
 """Reads PyTorch's checkpoint files (.ckpt, .pt, .bin) without executing anything that is written in them.
 
 A pickle is a small program: it names functions and calls them. Here every name stands for an inert class of ours, whose
-call does nothing and returns nothing of use, except for the few names that describe a tensor, which stand for classes of
-ours that only note where the tensor's bytes lie.
+call does nothing and returns nothing of use. Only the few names that describe a tensor stand for classes, also ours,
+that note where the tensor's numbers lie.
 """
 
 from __future__ import annotations
