@@ -1,25 +1,14 @@
-"""LoRA: a low-rank update of each linear layer."""
-
-from __future__ import annotations
+"""LoRA: a low-rank update of the linear layers."""
 
 from typing import ClassVar, Literal
 
-from core.settings import setting
-from core.settings.bases import NetworkConfig
+from core.networks._low_rank import LowRank
 
 
-class Lora(NetworkConfig):
-    """A low-rank update of linear layers (Hu et al. 2021): W + alpha / rank * up @ down."""
+class Lora(LowRank):
+    """The usual choice: small, and every program loads it."""
 
     label: ClassVar[str] = "LoRA"
     loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
 
     name: Literal["lora"] = "lora"
-    rank: int = setting(
-        16,
-        "Rank",
-        "Size of the update. Larger learns more and makes a larger file.",
-        ge=1,
-        le=1024,
-        also=("network_dim",),
-    )

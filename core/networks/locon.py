@@ -1,0 +1,27 @@
+"""LoCon: LoRA that also changes the convolutions."""
+
+from typing import Any, ClassVar, Literal
+
+from core.networks._low_rank import LowRank
+from core.settings import setting
+
+
+class Locon(LowRank):
+    """LoRA that changes the convolutions too: learns more of textures and styles, with a larger file."""
+
+    label: ClassVar[str] = "LoCon"
+    loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
+
+    name: Literal["locon"] = "locon"
+    conv_rank: int = setting(
+        8, "Convolution rank", "Size of the update of convolutions.", ge=1, le=1024, also=("conv_dim",)
+    )
+    conv_alpha: float = setting(
+        4.0, "Convolution alpha", "The update of convolutions is multiplied by this / its rank.", gt=0, le=4096
+    )
+
+    def sizes(self) -> dict[str, tuple[int, float]]:
+        return super().sizes() | {"convolution": (self.conv_rank, self.conv_alpha)}
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"conv_dim": self.conv_rank, "conv_alpha": self.conv_alpha}
