@@ -116,7 +116,7 @@ class Batch:
 
     latents: B C H W (scaled as the family scales them), fp32.
     encoded: one per sample, for text parts that don't train; captions are there for those that do.
-    weights: B, a factor on each sample's loss.
+    weights: B, a factor on each sample's loss. samples: their numbers within the run, from which noise is drawn.
     """
 
     latents: Tensor
@@ -126,6 +126,7 @@ class Batch:
     weights: Tensor
     names: list[str]
     kinds: list[str]
+    samples: list[int]
     mask: Tensor | None = None
     controls: dict[str, Tensor] = field(default_factory=dict)
 
@@ -158,6 +159,7 @@ class Family(ABC):
     # names that go into a saved file's metadata
     base_model_version: ClassVar[str]
     modelspec_architecture: ClassVar[str]
+    modelspec_implementation: ClassVar[str]
 
     @abstractmethod
     def recognise(self, header: Header) -> Match | None:

@@ -78,10 +78,14 @@ class ScheduleConfig(Settings):
 
     def factor(self, step: int, total: int) -> float:
         """What the learning rates are multiplied with at `step` (from 0) of `total` steps."""
-        warmup = self.warmup_steps or round(self.warmup_fraction * total)
+        warmup = self.warmup(total)
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return self.after_warmup(step - warmup, max(1, total - warmup))
+
+    def warmup(self, total: int) -> int:
+        """Steps of the warm-up in a run of `total` steps."""
+        return self.warmup_steps or round(self.warmup_fraction * total)
 
     def after_warmup(self, step: int, total: int) -> float:
         """The factor at `step` (from 0) of the `total` steps that follow the warm-up."""
