@@ -1,0 +1,193 @@
+"""Writes the LoRA: kohya's key names and metadata, so that ComfyUI, Forge, A1111 and diffusers load it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from core.dataset.captions import tags
+from core.errors import TrainingError
+from core.training.events import Message
+from core.weights.files import kohya_hashes, legacy_hash, sha256_of, write_safetensors
+
+if TYPE_CHECKING:
+    from core.training.loop import Progress
+    from core.training.setup import Run
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MODELSPEC = "1.0.1"
+
+
+def write_lora(run: Run, path: Path, progress: Progress) -> None:
+    """Write the LoRA as it is now. TrainingError if a value is not finite; a message if it changes nothing."""
+    exported = run.network.export(run.lora_name)
+    dtype = DTYPES[run.config.saving.dtype]
+    tensors = {name: tensor.to(dtype) for name, tensor in exported.items()}
+    check_finite(exported, tensors, run.config.saving.dtype)
+    if not any(tensor.any() for name, tensor in tensors.items() if name.endswith(".lora_up.weight")):
+        run.report(Message(level="warning", text=f"{path.name} changes nothing: all of its updates are zero."))
+    metadata = training_metadata(run, progress) | run.network.metadata() | model_spec(run)
+    metadata |= kohya_hashes(tensors, metadata)
+    write_safetensors(path, tensors, metadata, overwrite=True)  # what must not be replaced was checked before the start
+
+
+def check_finite(exact: dict[str, Tensor], saved: dict[str, Tensor], dtype: str) -> None:
+    """TrainingError if a tensor holds a value that is not finite, as trained or as it would be saved."""
+    for name, tensor in saved.items():
+        if torch.isfinite(tensor).all():
+            continue
+        if torch.isfinite(exact[name]).all():
+            raise TrainingError(
+                f"The LoRA can't be saved as {dtype}: {name} is too large for it.",
+                do="Choose bf16 or fp32 as number format, and start the run again: it goes on from its backup.",
+            )
+        raise TrainingError(
+            f"The LoRA is broken: {name} holds values that are not finite. It was not saved.",
+            do="Lower the learning rate and start anew.",
+        )
+
+
+def training_metadata(run: Run, progress: Progress) -> dict[str, str]:
+    """kohya's `ss_*` entries (train_network.py), as text."""
+    return {
+        f"ss_{name}": value if isinstance(value, str) else _text(value)
+        for entries in (_run_entries(run, progress), _setting_entries(run), _dataset_entries(run), _base_entries(run))
+        for name, value in entries.items()
+    }
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _run_entries(run: Run, progress: Progress) -> dict[str, object]:
+    rates = run.config.parts.rates()
+    text_rates = [rate for part, rate in rates.items() if part.startswith("text")]
+    return {
+        "session_id": run.session,
+        "training_started_at": run.started_at,
+        "training_finished_at": time.time(),
+        "output_name": run.output_stem,
+        "learning_rate": rates.get("denoiser", text_rates[0] if text_rates else 0.0),
+        "unet_lr": rates.get("denoiser"),
+        "text_encoder_lr": text_rates[0] if len(text_rates) == 1 else text_rates or None,
+        "num_epochs": run.config.training.epochs,
+        "epoch": progress.epoch,
+        "steps": progress.step,
+        "max_train_steps": run.total_steps,
+        "num_batches_per_epoch": run.plan.steps_per_epoch(0),
+        "training_comment": "trained with Ochre",
+    }
+
+
+def _setting_entries(run: Run) -> dict[str, object]:
+    config = run.config
+    gammas = [weighting.gamma for weighting in config.weightings if weighting.name == "min_snr"]  # type: ignore[attr-defined]
+    optimizer = type(run.optimizer)
+    return {
+        "gradient_checkpointing": config.memory.gradient_checkpointing,
+        "gradient_accumulation_steps": config.training.gradient_accumulation_steps,
+        "lr_scheduler": config.schedule.name,
+        "lr_warmup_steps": config.schedule.warmup(run.total_steps),
+        "optimizer": f"{optimizer.__module__}.{optimizer.__qualname__}",
+        "max_grad_norm": config.training.max_grad_norm,
+        "mixed_precision": "no" if config.memory.precision == "fp32" else config.memory.precision,
+        "seed": config.training.seed,
+        "noise_offset": config.noise.noise_offset or None,
+        "min_snr_gamma": gammas[0] if gammas else None,
+        "loss_type": "l2",
+        "clip_skip": config.base.clip_skip if config.base.clip_skip > 1 else None,
+        "zero_terminal_snr": run.model.zero_terminal_snr,
+        "cache_latents": config.memory.cache_latents,
+    }
+
+
+def _dataset_entries(run: Run) -> dict[str, object]:
+    config, entries = run.config, run.entries
+    buckets, training = config.buckets, config.training
+    shown = [config.concepts[entry.concept] for entry in entries]
+    sizes = Counter()
+    for entry, concept in zip(entries, shown, strict=True):
+        sizes[(entry.bucket.width, entry.bucket.height)] += concept.repeats
+    regularisation = {index for index, concept in enumerate(config.concepts) if concept.kind == "regularisation"}
+    return {
+        "num_train_images": sum(c.repeats for c in shown if c.kind == "standard"),
+        "num_reg_images": sum(c.repeats for c in shown if c.kind == "regularisation"),
+        "dataset_dirs": _folders(run, set(range(len(config.concepts))) - regularisation),
+        "reg_dataset_dirs": _folders(run, regularisation),
+        "tag_frequency": _tag_frequency(run),
+        "bucket_info": {
+            "buckets": {
+                str(index): {"resolution": list(size), "count": count}
+                for index, (size, count) in enumerate(sorted(sizes.items()))
+            }
+        },
+        "batch_size_per_device": training.train_batch_size,
+        "total_batch_size": training.train_batch_size * training.gradient_accumulation_steps,
+        "resolution": f"({buckets.resolution}, {buckets.resolution})",
+        "enable_bucket": buckets.aspect_ratio_bucketing,
+        "bucket_no_upscale": buckets.no_upscale,
+        "min_bucket_reso": buckets.minimum,
+        "max_bucket_reso": buckets.maximum,
+        "flip_aug": any(concept.image.flip for concept in shown),
+        "shuffle_caption": any(concept.text.shuffle_tags for concept in shown),
+        "keep_tokens": max((concept.text.keep_tags for concept in shown), default=0),
+        "caption_dropout_rate": max((concept.text.caption_dropout for concept in shown), default=0.0),
+        "prior_loss_weight": next((c.loss_weight for c in shown if c.kind == "regularisation"), 1.0),
+    }
+
+
+def _folders(run: Run, concepts: set[int]) -> dict[str, object]:
+    """Folder name -> how often and how many; only the last part of a path, which is nobody's secret."""
+    counts = Counter(entry.concept for entry in run.entries if entry.concept in concepts)
+    return {
+        Path(run.config.concepts[index].folder).name: {
+            "n_repeats": run.config.concepts[index].repeats,
+            "img_count": count,
+        }
+        for index, count in counts.items()
+    }
+
+
+def _tag_frequency(run: Run) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for entry in run.entries:
+        concept = run.config.concepts[entry.concept]
+        if concept.kind == "standard":
+            found = counts.setdefault(Path(concept.folder).name, Counter())
+            found.update(tags(entry.caption, concept.text.separator))
+    return {folder: dict(counter) for folder, counter in counts.items()}
+
+
+def _base_entries(run: Run) -> dict[str, object]:
+    entries: dict[str, object] = {
+        "v2": False,
+        "base_model_version": run.family.base_model_version,
+        "sd_model_name": run.base.name,
+    }
+    if run.base.is_file():
+        entries |= {"sd_model_hash": legacy_hash(run.base), "new_sd_model_hash": sha256_of(run.base)}
+    return entries
+
+
+def model_spec(run: Run) -> dict[str, str]:
+    """The `modelspec.*` entries (Stability's ModelSpec 1.0.1), as kohya writes them."""
+    resolution = run.config.buckets.resolution
+    trigger = next((concept.trigger_word for concept in run.config.concepts if concept.trigger_word), "")
+    entries = {
+        "sai_model_spec": MODELSPEC,
+        "architecture": f"{run.family.modelspec_architecture}/lora",
+        "implementation": run.family.modelspec_implementation,
+        "title": run.output_stem,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "resolution": f"{resolution}x{resolution}",
+        "prediction_type": "v" if run.model.prediction == "v_prediction" else "epsilon",
+        "trigger_phrase": trigger,
+    }
+    return {f"modelspec.{name}": value for name, value in entries.items() if value}

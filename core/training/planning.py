@@ -1,0 +1,136 @@
+"""What a run will do, told before it starts: pictures, steps, files. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.config.lora import LoraConfig
+from core.dataset.batches import Plan
+from core.dataset.manifest import Entry
+from core.dataset.survey import Note, Survey, survey
+from core.errors import Problem
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What Check shows. buckets: size -> pictures, repeats counted. writes: the LoRA files, in order."""
+
+    pictures: int
+    with_repeats: int
+    buckets: dict[str, int]
+    steps_per_epoch: int
+    epochs: int
+    total_steps: int
+    workspace: Path | None
+    writes: list[str]
+    left_out: list[Note] = field(default_factory=list)
+    converted: list[Note] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def plan_run(config: LoraConfig) -> TrainingPlan:
+    """Look at the pictures and count. PictureError if there is nothing to train on."""
+    found = survey(config.concepts, config.buckets)
+    return describe(config, found)
+
+
+def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
+    """The plan for pictures that were looked at already."""
+    plan = batch_plan(config, found.entries)
+    total = total_steps(config, plan)
+    counts = {str(size): count for size, count in found.bucket_counts().items()}
+    workspace = Path(config.saving.workspace) if config.saving.workspace else None
+    return TrainingPlan(
+        pictures=len(found.entries),
+        with_repeats=sum(counts.values()),
+        buckets=counts,
+        steps_per_epoch=plan.steps_per_epoch(0),
+        epochs=config.training.epochs,
+        total_steps=total,
+        workspace=workspace,
+        writes=[name for _, name in output_files(config, plan)],
+        left_out=found.left_out,
+        converted=found.converted,
+        warnings=found.warnings,
+    )
+
+
+def batch_plan(config: LoraConfig, entries: list[Entry], processes: int = 1) -> Plan:
+    """The order in which these pictures are shown."""
+    training = config.training
+    return Plan(
+        entries,
+        config.concepts,
+        config.buckets,
+        training.train_batch_size,
+        training.gradient_accumulation_steps,
+        training.seed,
+        processes,
+    )
+
+
+def total_steps(config: LoraConfig, plan: Plan) -> int:
+    """Steps of the whole run."""
+    steps = sum(plan.steps_per_epoch(epoch) for epoch in range(config.training.epochs))
+    return min(steps, config.training.max_steps) if config.training.max_steps else steps
+
+
+def epoch_ends(config: LoraConfig, plan: Plan) -> list[int]:
+    """The step after which each epoch ends, of those that the run reaches."""
+    total, ends, step = total_steps(config, plan), [], 0
+    for epoch in range(config.training.epochs):
+        step += plan.steps_per_epoch(epoch)
+        if step <= total:
+            ends.append(step)
+    return ends
+
+
+def output_files(config: LoraConfig, plan: Plan) -> list[tuple[int, str]]:
+    """Step and file name of each LoRA that the run writes, named as kohya names them; the last is the result."""
+    saving, total = config.saving, total_steps(config, plan)
+    stem = destination_stem(config)
+    files = []
+    for epoch, step in enumerate(epoch_ends(config, plan), start=1):
+        if saving.every_n_epochs and epoch % saving.every_n_epochs == 0 and step < total:
+            files.append((step, f"{stem}-{epoch:06d}.safetensors"))
+    if saving.every_n_steps:
+        files += [
+            (step, f"{stem}-step{step:08d}.safetensors")
+            for step in range(saving.every_n_steps, total, saving.every_n_steps)
+        ]
+    return [*sorted(files), (total, f"{stem}.safetensors")]
+
+
+def destination_stem(config: LoraConfig) -> str:
+    """The LoRA's file name without its ending."""
+    destination = Path(config.saving.destination)
+    return destination.stem if destination.suffix == ".safetensors" else config.saving.name
+
+
+def destination_folder(config: LoraConfig, output: Path) -> Path:
+    """Where LoRA files go; `output` is the workspace's own folder for them."""
+    if not config.saving.destination:
+        return output
+    destination = Path(config.saving.destination)
+    return destination.parent if destination.suffix == ".safetensors" else destination
+
+
+def check_destination(config: LoraConfig) -> Iterator[Problem]:
+    """A problem for what stands already where the LoRA would be written."""
+    if not config.saving.destination or config.saving.overwrite:
+        return
+    folder, stem = destination_folder(config, Path()), destination_stem(config)
+    if folder.is_file():
+        yield Problem("saving.destination", f"{folder} is a file, not a folder")
+    taken = sorted(path.name for path in folder.glob(f"{stem}*.safetensors") if _is_ours(path.stem, stem))
+    if taken:
+        yield Problem(
+            "saving.destination", f"{taken[0]} is there already; choose another name or place, or allow replacing"
+        )
+
+
+def _is_ours(name: str, stem: str) -> bool:
+    rest = name.removeprefix(stem)
+    return not rest or (rest.startswith("-") and rest[1:].removeprefix("step").isdecimal())

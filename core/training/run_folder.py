@@ -1,0 +1,283 @@
+"""A run's workspace: its config, events, backups and requests, and the lock that keeps a second run out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from core.config.lora import LoraConfig
+from core.config.toml_file import read_config, to_data, to_toml
+from core.errors import TrainingError, WorkspaceError
+from core.settings import Settings, info
+from core.training.events import EventLog, Finished, read_events
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REQUESTS = ("stop", "sample", "save")
+
+
+@dataclass
+class State:
+    """All that a run needs to go on exactly.
+
+    network: the trained weights. optimizer, scaler: their state dicts. progress: step, epoch, step in epoch.
+    """
+
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    progress: dict[str, int]
+
+
+class RunFolder:
+    """One workspace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "run.toml"
+        self.manifest_path = path / "manifest.json"
+        self.events_path = path / "events.jsonl"
+        self.samples = path / "samples"
+        self.tensorboard = path / "tensorboard"
+        self.output = path / "output"
+        self._backups = path / "backups"
+        self._control = path / "control"
+        self.report = EventLog(self.events_path)
+
+    # -- who may use it
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the workspace for this run. WorkspaceError if another run has it."""
+        self._make(self.path)
+        try:
+            with FileLock(self._lock_path, timeout=0):
+                yield
+        except Timeout:
+            raise WorkspaceError(
+                f"Another run is using {self.path}.",
+                do="Wait for it, stop it, or choose another workspace.",
+            ) from None
+
+    def is_running(self) -> bool:
+        """Whether a run, of this process or of any other, holds the workspace."""
+        if not self._lock_path.exists():
+            return False
+        try:
+            with FileLock(self._lock_path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path / "run.lock"
+
+    def claim(self, config: LoraConfig) -> None:
+        """Write the config into a new workspace, or check that the run in it is this one.
+
+        WorkspaceError if the workspace holds other things, another run, or a run that has ended.
+        """
+        if self.config_path.exists():
+            self._check_same(config)
+            write_text(self.config_path, to_toml(config))  # what doesn't change the numbers may be new
+            return
+        strangers = [item.name for item in self.path.iterdir() if item.name not in {"run.lock", "control"}]
+        if strangers:
+            raise WorkspaceError(
+                f"{self.path} is no workspace: it holds {', '.join(sorted(strangers)[:3])}.",
+                do="Choose a new or an empty folder.",
+            )
+        write_text(self.config_path, to_toml(config))
+
+    def _check_same(self, config: LoraConfig) -> None:
+        other = differences(read_config(LoraConfig, self.config_path), config)
+        if other:
+            raise WorkspaceError(
+                f"{self.path} holds a run with other settings: {', '.join(other[:5])}.",
+                do="Choose a new workspace, or go on with that run's own run.toml.",
+            )
+        if any(isinstance(event, Finished) for event in read_events(self.events_path)[0]):
+            raise WorkspaceError(f"The run in {self.path} is finished.", do="Choose a new workspace to repeat it.")
+
+    # -- steering
+
+    def ask(self, request: str) -> None:
+        """Ask the run for something: stop, sample or save."""
+        assert request in REQUESTS, request
+        self._make(self._control)
+        (self._control / request).touch()
+
+    def take_requests(self) -> set[str]:
+        """What was asked for since the last call."""
+        taken = set()
+        for request in REQUESTS:
+            path = self._control / request
+            if path.exists():
+                path.unlink(missing_ok=True)
+                taken.add(request)
+        return taken
+
+    # -- backups
+
+    def latest_backup(self) -> Path | None:
+        """The newest whole backup."""
+        whole = self._whole_backups()
+        return whole[-1] if whole else None
+
+    def write_backup(self, state: State, keep: int) -> Path:
+        """Write a backup beside the old ones, which are deleted (but for `keep` - 1) once it is whole.
+
+        TrainingError if it can't be written; the older backups are untouched then.
+        """
+        final = self._backups / f"step-{state.progress['step']:08d}"
+        part = self._backups / f".writing-{final.name}"
+        if final.exists():  # the same step of the same run: the same numbers
+            return final
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            _write_state(part, state)
+            shutil.copy(self.config_path, part)
+            for path in part.iterdir():
+                _sync(path)
+            part.rename(final)
+            _sync(self._backups)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise self._unwritable(error) from error
+        for old in self._whole_backups()[:-keep]:
+            shutil.rmtree(old)
+        return final
+
+    def _unwritable(self, error: OSError) -> TrainingError:
+        last = self.latest_backup()
+        free = shutil.disk_usage(self.path).free / 1e9
+        return TrainingError(
+            f"The backup can't be written to {self._backups}.",
+            f"{error.strerror or error}; {free:.1f} GB are free.",
+            f"Make room, then start the same run again: it goes on from {last.name if last else 'its beginning'}.",
+        )
+
+    def _whole_backups(self) -> list[Path]:
+        if not self._backups.exists():
+            return []
+        return sorted(path for path in self._backups.iterdir() if path.name.startswith("step-"))
+
+    @staticmethod
+    def _make(path: Path) -> None:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{path} can't be made.", error.strerror or str(error), "Choose another folder."
+            ) from error
+
+
+def _write_state(folder: Path, state: State) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.contiguous() for name, tensor in state.network.items()}, folder / "network.safetensors")
+    torch.save({"optimizer": state.optimizer, "scaler": state.scaler}, folder / "optimizer.pt")
+    write_text(folder / "progress.json", json.dumps(state.progress))
+
+
+def read_backup(folder: Path) -> State:
+    """A backup as it was written. WorkspaceError if a file of it is damaged."""
+    import torch
+
+    try:
+        kept = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        return State(
+            network=read_backup_network(folder),
+            optimizer=kept["optimizer"],
+            scaler=kept["scaler"],
+            progress=json.loads((folder / "progress.json").read_text(encoding="utf-8")),
+        )
+    except (OSError, KeyError, ValueError, RuntimeError, EOFError) as error:
+        raise WorkspaceError(
+            f"The backup {folder} is damaged.", str(error), "Delete it: the run goes on from the one before."
+        ) from error
+
+
+def read_backup_network(folder: Path) -> dict[str, Tensor]:
+    """The trained weights of a backup, without the optimizer's state."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "network.safetensors")
+
+
+def is_backup(path: Path) -> bool:
+    """Whether a folder is a backup of a run."""
+    return (path / "network.safetensors").is_file() and (path / "run.toml").is_file()
+
+
+def propose_workspace(name: str, folder: Path = Path("workspaces")) -> Path:
+    """A folder that isn't there yet."""
+    stem = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{name}"
+    path, count = folder / stem, 1
+    while path.exists():
+        path, count = folder / f"{stem}_{count}", count + 1
+    return path
+
+
+def differences(one: Settings, other: Settings) -> list[str]:
+    """The settings in which two configs differ, of those that affect the numbers."""
+    return sorted(set(_different(to_data(one), to_data(other), "")) - _harmless(one))
+
+
+def _different(one: Any, other: Any, path: str) -> Iterator[str]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in one.keys() | other.keys():
+            yield from _different(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            yield from _different(a, b, f"{path}.{index}")
+    elif one != other:
+        yield path
+
+
+def _harmless(settings: Settings, path: str = "") -> set[str]:
+    """Paths of settings that may change between the sessions of one run: files, log, cost."""
+    found = set()
+    for name, field in type(settings).model_fields.items():
+        value, here = getattr(settings, name), f"{path}.{name}" if path else name
+        for key, inner in enumerate(value) if isinstance(value, list) else [("", value)]:
+            if isinstance(inner, Settings):
+                found |= _harmless(inner, f"{here}.{key}" if key != "" else here)
+        if info(field).affects != "numbers":
+            found.add(here)
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(f".writing-{path.name}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkspaceError(
+            f"{path} can't be written.", error.strerror or str(error), "Make room, or choose another folder."
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
