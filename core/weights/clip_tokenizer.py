@@ -38,7 +38,7 @@ def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def _byte_letters() -> list[str]:
-    """A character for each byte, in the order of CLIP's vocabulary: those that can be seen, then stand-ins from 256 on."""
+    """A character for each byte, in the order of CLIP's vocabulary: those that can be seen, then stand-ins."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = 256 - len(visible)
     return [chr(number) for number in (*visible, *range(256, 256 + hidden))]

@@ -20,7 +20,7 @@ from torch import Tensor
 from core.contracts import Header, TensorInfo
 from core.errors import ModelFileError, OchreError
 from core.weights.header import kind_of, read_header, size_text
-from core.weights.pickles import PickleIndex, read_index, read_tensor
+from core.weights.pickles import PickleIndex, open_storages, read_index, read_tensor
 
 
 class TensorReader(Protocol):
@@ -65,12 +65,12 @@ class _SafetensorsReader(_Reader):
 
 
 class _CheckpointReader(_Reader):
-    def __init__(self, index: PickleIndex) -> None:
+    def __init__(self, index: PickleIndex, file: Any) -> None:
         super().__init__(Header(index.path, {name: tensor.info for name, tensor in index.tensors.items()}))
-        self._index = index
+        self._index, self._file = index, file
 
     def read(self, key: str) -> Tensor:
-        return read_tensor(self._index, key)
+        return read_tensor(self._index, key, self._file)
 
 
 @contextmanager
@@ -84,7 +84,9 @@ def open_tensors(path: Path | str) -> Iterator[TensorReader]:
     """
     path = Path(path)
     if kind_of(path) != "safetensors":
-        yield _CheckpointReader(read_index(path))
+        index = read_index(path)
+        with open_storages(index) as storages:
+            yield _CheckpointReader(index, storages)
         return
     header = read_header(path)
     try:
@@ -106,15 +108,17 @@ def write_safetensors(
     path = Path(path)
     if path.exists() and not overwrite:
         raise OchreError(f"{path} exists already.", do="Choose another name, or allow that it is replaced.")
-    ready = _on_their_own(tensors)
-    needed = sum(tensor.nbytes for tensor in ready.values())
+    needed = sum(tensor.nbytes for tensor in tensors.values())
     partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
         if free < needed:
             raise _full_disk(path, needed, free)
-        save_file(ready, partial, dict(metadata))
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(_on_their_own(tensors), partial, dict(metadata))
+        partial.chmod(mode)  # the library lets only the owner read
         _settle(partial, path)
     except (SafetensorError, OSError) as error:
         free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0

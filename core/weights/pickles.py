@@ -111,8 +111,13 @@ def read_index(path: Path) -> PickleIndex:
     return PickleIndex(path, "zip" if form == "zip" else "pickle", tensors, places)
 
 
-def read_tensor(index: PickleIndex, name: str) -> Tensor:
-    """Read one tensor of a checkpoint, in the dtype and shape that the file has it in."""
+def open_storages(index: PickleIndex) -> zipfile.ZipFile | IO[bytes]:
+    """Open a checkpoint to read its tensors' numbers; to be closed, or used with `with`."""
+    return zipfile.ZipFile(index.path) if index.form == "zip" else index.path.open("rb")
+
+
+def read_tensor(index: PickleIndex, name: str, file: zipfile.ZipFile | IO[bytes]) -> Tensor:
+    """Read one tensor of a checkpoint that `open_storages` opened, in the file's dtype and shape."""
     import torch
 
     tensor = index.tensors[name]
@@ -122,12 +127,11 @@ def read_tensor(index: PickleIndex, name: str) -> Tensor:
     if count == 0:
         return torch.empty(tensor.shape, dtype=dtype)
     try:
-        if isinstance(place, int):
-            with index.path.open("rb") as file:
-                data = _bytes_at(file, place + begin, count)
+        if isinstance(file, zipfile.ZipFile):
+            with file.open(str(place)) as member:
+                data = _bytes_at(member, begin, count)
         else:
-            with zipfile.ZipFile(index.path) as archive, archive.open(place) as file:
-                data = _bytes_at(file, begin, count)
+            data = _bytes_at(file, int(place) + begin, count)
     except _DAMAGED as error:
         raise _damaged(index.path, error) from error
     return torch.frombuffer(data, dtype=dtype).as_strided(tensor.shape, tensor.strides).contiguous()
