@@ -51,6 +51,7 @@ class LoraConfig(Settings):
             yield Problem("base.source", "choose a base model: a file, a folder, or a hub name")
         if not self.parts.trained():
             yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
+        yield from self.optimizer.check_rates(self.parts.rates())
         if len(self.networks) != 1:
             yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from core.errors import Problem
+from core.optimizers._betas import check_betas
 from core.settings import setting
 from core.settings.bases import OptimizerConfig
 
@@ -29,6 +32,9 @@ class AdamW(OptimizerConfig):
         0.01, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
     )
     eps: float = setting(1e-8, "Epsilon", "Keeps the division stable.", gt=0, level="advanced")
+
+    def check(self) -> Iterator[Problem]:
+        yield from check_betas(self.betas)
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from torch.optim import AdamW

@@ -27,4 +27,5 @@ class Cosine(ScheduleConfig):
     )
 
     def after_warmup(self, step: int, total: int) -> float:
-        return self.minimum + (1 - self.minimum) * (1 + math.cos(math.pi * step / total)) / 2
+        done = min(1.0, step / total)
+        return self.minimum + (1 - self.minimum) * (1 + math.cos(math.pi * done)) / 2

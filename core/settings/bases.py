@@ -36,13 +36,31 @@ class OptimizerConfig(Settings):
     label: ClassVar[str]
     programs_call_it: ClassVar[tuple[str, ...]] = ()
     state_bytes_per_weight: ClassVar[float] = 8.0
+    native: ClassVar[bool] = False
+    """Whether it runs compiled code of a library, which may be installed and still not work: `self_test` tells."""
+    sensible_rates: ClassVar[tuple[float, float]] = (0.0, 0.5)
+    usual_rate: ClassVar[float] = 1e-4
 
     name: str
 
     @classmethod
     def availability(cls, device: str) -> Availability:
-        """Whether it can be used on `device` ("cuda", "cpu", ...). Cheap where nothing foreign is needed."""
+        """Whether it can be used on `device` (torch's "cuda", "cpu", ...). Cheap: nothing foreign is imported."""
         return Availability(True)
+
+    @classmethod
+    def self_test(cls, device: str) -> Availability:
+        """Whether it really works on `device`. A broken library can end the process: call it in one of its own."""
+        return cls.availability(device)
+
+    def check_rates(self, rates: Mapping[Part, float]) -> Iterator[Problem]:
+        """Problems of the parts' learning rates with this optimizer; paths are those of the whole config."""
+        least, most = self.sensible_rates
+        for part, rate in rates.items():
+            if rate and not least <= rate <= most:
+                path = f"parts.{part}.learning_rate"
+                message = f"is {rate:g}, but {self.label} needs a rate from {least:g} to {most:g}"
+                yield Problem(path, f"{message}; {self.usual_rate:g} is usual", {path: self.usual_rate})
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         """The optimizer over `groups` (each with `params` and `lr`)."""
@@ -126,3 +144,7 @@ class EngineConfig(Settings):
     label: ClassVar[str]
 
     name: str
+
+    def run(self, config: Any, folder: Any) -> None:
+        """Carry out the run of a config in its workspace (a RunFolder), to the end or until it is stopped."""
+        raise NotImplementedError
