@@ -62,6 +62,8 @@ def openclip_to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if match := _FUSED.match(name):
             for letter, third in zip("qkv", tensor.chunk(3), strict=True):
                 result[f"text_model.encoder.layers.{match[1]}.self_attn.{letter}_proj.{match[2]}"] = third
+        elif name == "text_projection.weight":  # some merged files have it as transformers does
+            result[name] = tensor
         else:
             result[renamed(name, names)] = tensor.T if name == "text_projection" else tensor
     return result

@@ -167,6 +167,21 @@ def test_a_vae_is_read_under_old_and_new_names(family, tiny_parts, single_file, 
             assert_same(read_vae(reader), expected)
 
 
+def test_text_encoders_are_read_in_the_spellings_that_are_about(family, tiny_parts, tmp_path):
+    """Early SD 1.x files lack `text_model.`; some merged SDXL files have the projection as transformers has it."""
+    single = join_single_file(states(tiny_parts), family)
+    spelled = {name.replace(".transformer.text_model.", ".transformer."): tensor for name, tensor in single.items()}
+    projection = "conditioner.embedders.1.model.text_projection"
+    if projection in spelled:
+        spelled[f"{projection}.weight"] = spelled.pop(projection).T
+    assert spelled.keys() != single.keys()
+    path = write_safetensors(tmp_path / "model.safetensors", spelled, {})
+    with open_tensors(path) as reader:
+        for part in [part for part in tiny_parts if part.startswith("text")]:
+            expected = tiny_parts[part].state_dict()
+            assert_same(fit_clip_names(read_part(reader, part, family), expected), expected)
+
+
 def test_a_missing_part_is_named(family, tiny_parts, tmp_path):
     unet_only = join_single_file({"denoiser": tiny_parts["denoiser"].state_dict()}, family)
     path = write_safetensors(tmp_path / "unet.safetensors", unet_only, {})
