@@ -341,8 +341,8 @@ def stamp_file(list_name: str) -> Path:
 
 
 def key_of(*names: str) -> str:
-    """A hash of the lists, of their names and of the Python that they are for."""
-    parts = [sys.version.encode()]
+    """A hash of the lists, the Python that they are for, and the torch and torchvision that are there now."""
+    parts = [f"{sys.version} {installed_version('torch')} {installed_version('torchvision')}".encode()]
     for name in names:
         parts += [name.encode(), (ROOT / name).read_bytes()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
@@ -446,12 +446,12 @@ def check_imports(torchvision_trouble: str | None) -> None:
 def fill(asked: str, upgrade: bool) -> None:
     """Installs what is missing for this machine; returns at once when nothing is."""
     platform = choose_platform(asked)
-    key = key_of(GLOBAL_LIST, platform.list_name)
-    if Stamp.read(GLOBAL_LIST).holds(key) and not upgrade:
+    lists = (GLOBAL_LIST, platform.list_name)
+    if Stamp.read(GLOBAL_LIST).holds(key_of(*lists)) and not upgrade:
         return
     with one_at_a_time():
         before = Stamp.read(GLOBAL_LIST)
-        if before.holds(key) and not upgrade:
+        if before.holds(key_of(*lists)) and not upgrade:
             return  # the other program did it
         say(f"Installs with {platform.list_name}: {platform.reason}.")
         Stamp("", before.packages, before.torch).write(GLOBAL_LIST)
@@ -463,7 +463,7 @@ def fill(asked: str, upgrade: bool) -> None:
         say("Checks that everything can be imported.")
         check_imports(check_torchvision())
         mine = torch.version if is_ours("torch") and torch.release == pinned_torch(platform.list_name) else ""
-        Stamp(key, ("torch", *packages), mine).write(GLOBAL_LIST)
+        Stamp(key_of(*lists), ("torch", *packages), mine).write(GLOBAL_LIST)
         gpu = "a GPU that it can use" if torch.gpu else "no GPU that it can use: training runs on the CPU"
         say(f"Installed in {sys.prefix}: torch {torch.version} finds {gpu}.")
 
@@ -488,10 +488,13 @@ def make_environment(folder: Path, asked: str) -> None:
     """Makes the virtual environment, or finishes or repairs it; sees the running Python's torch if that is of use."""
     python = folder / "bin" / "python"
     if not runs(python, "pass"):
-        if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
+        broken = (folder / "pyvenv.cfg").exists()
+        if folder.exists() and any(folder.iterdir()) and not broken:
             raise InstallError(
                 f"{folder} is there, but it is no Python environment. Name another with OT_PYTHON_VENV, or move it."
             )
+        if broken:
+            say(f"The Python of the environment {folder} doesn't start any more: makes it anew.")
         create(folder, asked)
     elif not runs(python, "import sys; sys.exit(sys.version_info < (3, 11))"):
         raise InstallError(

@@ -41,7 +41,7 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/d
 
 # Sets HOST_PYTHON, the Python that makes the environment.
 find_host_python() {
-    local candidates=(python python3) candidate found=()
+    local candidates=(python python3) candidate version found=()
     if [[ -n "$OT_PYTHON_CMD" ]]; then candidates=("$OT_PYTHON_CMD"); fi
     for candidate in "${candidates[@]}"; do
         command -v "$candidate" >/dev/null 2>&1 || continue
@@ -50,7 +50,8 @@ find_host_python() {
             debug "makes the environment with $(command -v "$candidate")"
             return
         fi
-        found+=("$candidate ($("$candidate" --version 2>&1 | tail -n 1))")
+        version="$("$candidate" --version 2>&1 | tail -n 1 || true)"
+        found+=("$candidate ($version)")
     done
     if [[ ${#found[@]} -gt 0 ]]; then
         fail "Ochre needs Python 3.11 or newer, and found: ${found[*]}." \

@@ -57,7 +57,7 @@ def all_checks() -> list[Check]:
     return [
         Check("ruff check", [sys.executable, "-m", "ruff", "check", "."]),
         Check("ruff format", [sys.executable, "-m", "ruff", "format", "--check", "."]),
-        Check("types", [sys.executable, "-m", "basedpyright"]),
+        Check("types", [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable]),
         Check("tests", pytest),
     ]
 
