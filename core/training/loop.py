@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +12,14 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from core.contracts import Batch
-from core.dataset.draws import generator_for, seed_for
-from core.errors import TrainingError
+from core.dataset.draws import generator_for, key_for
+from core.devices import used_host_memory
+from core.devices.torch_device import peak_memory
+from core.errors import OchreError, TrainingError
+from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step, Stopped
+from core.training.lora_file import write_lora
+from core.training.previews import compare_samples, draw_samples
+from core.training.speed import Speed
 
 if TYPE_CHECKING:
     from core.training.setup import Run
@@ -61,7 +68,7 @@ def train_step(run: Run, progress: Progress) -> StepResult:
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
         with run.gradient_sync(last):
-            torch.manual_seed(seed_for(run.seed, "dropout", progress.step, index))
+            torch.manual_seed(key_for(run.seed, "dropout", progress.step, index))
             losses = sample_losses(run, batch) * batch.weights.to(run.device)
             run.accelerator.backward(losses.sum() * (run.accelerator.num_processes / samples))
         loss += check_loss(losses.detach(), batch, progress.step + 1)
@@ -87,7 +94,7 @@ def sample_losses(run: Run, batch: Batch) -> Tensor:
 
 
 def draw_noise(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Noise like the latents, and times, B. Each sample's are a function of the seed and of the sample's number alone."""
+    """Noise like the latents, and times, B: for each sample a function of the seed and of the sample's number alone."""
     offset = run.config.noise.noise_offset
     noises, times = [], []
     for latent, sample in zip(batch.latents, batch.samples, strict=True):
@@ -136,3 +143,78 @@ def apply_gradients(run: Run, progress: Progress) -> float:
         scaler.update()  # a smaller scale after a skipped step
     run.optimizer.zero_grad(set_to_none=True)
     return norm
+
+
+def train(run: Run, progress: Progress) -> None:
+    """Train to the end, or until the user stops it; what is due on the way is saved, drawn and backed up."""
+    speed = Speed()
+    while progress.step < run.total_steps:
+        with speed.measured():
+            result = train_step(run, progress)
+        speed.add(result.images)
+        run.report(step_event(run, progress, result, speed))
+        requests = run.folder.take_requests()
+        save_and_draw(run, progress, requests)
+        if "stop" in requests:
+            stop(run, progress)
+            return
+        if run.due(progress.step, "backup"):
+            back_up(run, progress)
+    finish(run, progress)
+
+
+def step_event(run: Run, progress: Progress, result: StepResult, speed: Speed) -> Step:
+    """What readers learn of a step."""
+    left = run.total_steps - progress.step
+    return Step(
+        step=progress.step,
+        epoch=run.epoch_of(progress.step),
+        loss=result.loss,
+        learning_rates=result.learning_rates,
+        gradient_norm=result.gradient_norm,
+        images=result.images,
+        images_per_second=speed.images_per_second,
+        seconds_left=left * speed.seconds_per_step,
+        memory=peak_memory(run.device),
+        host_memory=used_host_memory(),
+    )
+
+
+def save_and_draw(run: Run, progress: Progress, requests: set[str]) -> None:
+    """Save and draw what is due after this step, or was asked for. What fails here doesn't stop the run."""
+    if progress.step < run.total_steps and (name := run.file_due(progress.step, "save" in requests)):
+        try:
+            save(run, progress, run.destination / name)
+        except OchreError as error:
+            run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
+    if progress.step < run.total_steps and (run.due(progress.step, "sample") or "sample" in requests):
+        draw_samples(run, progress.step)
+
+
+def save(run: Run, progress: Progress, path: Path) -> None:
+    """Write the LoRA and tell."""
+    run.report(Phase(title="Saving"))
+    write_lora(run, path, progress)
+    run.report(Saved(step=progress.step, path=str(path)))
+
+
+def back_up(run: Run, progress: Progress) -> Path:
+    """Write a backup and tell."""
+    path = run.folder.write_backup(run.state(progress), run.config.saving.keep_backups)
+    run.report(BackedUp(step=progress.step, path=str(path)))
+    return path
+
+
+def stop(run: Run, progress: Progress) -> None:
+    """The user stopped the run: back up, and tell from where it can go on."""
+    run.report(Stopped(step=progress.step, backup=str(back_up(run, progress))))
+
+
+def finish(run: Run, progress: Progress) -> None:
+    """Write the result. The backup comes first, so that a result that can't be written isn't lost."""
+    back_up(run, progress)
+    path = run.destination / f"{run.output_stem}.safetensors"
+    save(run, progress, path)
+    draw_samples(run, progress.step)
+    compare_samples(run)
+    run.report(Finished(step=progress.step, path=str(path)))

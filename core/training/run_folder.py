@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REQUESTS = ("stop", "sample", "save")
+CONTENTS = {
+    "run.toml", "run.lock", "manifest.json", "events.jsonl", "backups", "control", "samples", "tensorboard", "output",
+    "comparison.png",
+}  # fmt: skip
+"""All that a workspace holds."""
 
 
 @dataclass
@@ -56,18 +60,18 @@ class RunFolder:
 
     # -- who may use it
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the workspace for this run. WorkspaceError if another run has it."""
+    def lock(self) -> FileLock:
+        """Take the workspace for a run, until `release()`. WorkspaceError if another run has it."""
         self._make(self.path)
         try:
-            with FileLock(self._lock_path, timeout=0):
-                yield
+            lock = FileLock(self._lock_path, thread_local=False)  # taken here, released by the run's thread
+            lock.acquire(timeout=0)
         except Timeout:
             raise WorkspaceError(
                 f"Another run is using {self.path}.",
                 do="Wait for it, stop it, or choose another workspace.",
             ) from None
+        return lock
 
     def is_running(self) -> bool:
         """Whether a run, of this process or of any other, holds the workspace."""
@@ -83,22 +87,21 @@ class RunFolder:
     def _lock_path(self) -> Path:
         return self.path / "run.lock"
 
-    def claim(self, config: LoraConfig) -> None:
-        """Write the config into a new workspace, or check that the run in it is this one.
+    def claim(self, config: LoraConfig) -> bool:
+        """Write the config into a new workspace, or check that the run in it is this one (then True: it goes on).
 
         WorkspaceError if the workspace holds other things, another run, or a run that has ended.
         """
         if self.config_path.exists():
             self._check_same(config)
             write_text(self.config_path, to_toml(config))  # what doesn't change the numbers may be new
-            return
-        strangers = [item.name for item in self.path.iterdir() if item.name not in {"run.lock", "control"}]
-        if strangers:
+            return True
+        if not is_workspace(self.path):
             raise WorkspaceError(
-                f"{self.path} is no workspace: it holds {', '.join(sorted(strangers)[:3])}.",
-                do="Choose a new or an empty folder.",
+                f"{self.path} is no workspace: it holds other things.", do="Choose a new or an empty folder."
             )
         write_text(self.config_path, to_toml(config))
+        return False
 
     def _check_same(self, config: LoraConfig) -> None:
         other = differences(read_config(LoraConfig, self.config_path), config)
@@ -221,6 +224,11 @@ def read_backup_network(folder: Path) -> dict[str, Tensor]:
 def is_backup(path: Path) -> bool:
     """Whether a folder is a backup of a run."""
     return (path / "network.safetensors").is_file() and (path / "run.toml").is_file()
+
+
+def is_workspace(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run puts there (so that an empty one can become a workspace)."""
+    return all(item.name in CONTENTS for item in path.iterdir())
 
 
 def propose_workspace(name: str, folder: Path = Path("workspaces")) -> Path:

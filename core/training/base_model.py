@@ -1,0 +1,57 @@
+"""Finds the model that a run starts from: where it is, what kind it is, and what of an earlier run comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.config.lora import LoraConfig
+from core.config.toml_file import read_config
+from core.contracts import Family, Match
+from core.errors import ModelFileError
+from core.families._detection import recognise
+from core.registry import registry
+from core.training.run_folder import is_backup
+from core.weights.sources import resolve
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """path: the file or diffusers folder. network: an earlier run's backup whose weights the network starts from."""
+
+    path: Path
+    family: Family
+    match: Match
+    network: Path | None = None
+
+
+def find_base(config: LoraConfig) -> BaseModel:
+    """The base of a config. ModelFileError if there is none, or if it isn't of the family that was set."""
+    source, network = config.base.source, None
+    if is_backup(Path(source)):
+        network = Path(source)
+        source = read_config(LoraConfig, network / "run.toml").base.source
+    path = resolve(source)
+    match = choose(recognise(path), config, path)
+    family: Family = registry("families").get(match.family)()
+    return BaseModel(path, family, match, network)
+
+
+def choose(matches: Sequence[Match], config: LoraConfig, path: Path) -> Match:
+    """The match that the config asks for, with the config's prediction where it sets one."""
+    wanted = config.base.family
+    fitting = [match for match in matches if wanted in ("detect", match.family)]
+    if not fitting:
+        found = ", ".join(match.family for match in matches) or "no family that Ochre knows"
+        raise ModelFileError(
+            f"{path} is not {'a model that Ochre can train' if wanted == 'detect' else wanted}.",
+            f"Its file says: {found}.",
+            "Choose another base model, or set the family to detect.",
+        )
+    match = fitting[0]
+    if config.base.prediction != "detect":
+        match = replace(match, prediction=config.base.prediction)
+    if config.base.zero_terminal_snr != "detect":
+        match = replace(match, zero_terminal_snr=config.base.zero_terminal_snr == "yes")
+    return match

@@ -1,0 +1,106 @@
+"""One session of a run in this process: from its config, through its last backup, to its end."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from core.config.lora import LoraConfig
+from core.errors import TrainingError
+from core.training.events import Event, Message, Phase, Started
+from core.training.loop import Progress, train
+from core.training.previews import draw_samples
+from core.training.run_folder import RunFolder, read_backup
+from core.training.setup import Run, Stopping, set_up
+from core.training.tensorboard import TensorBoard
+
+
+def run_session(config: LoraConfig, folder: RunFolder) -> None:
+    """Train as the config says, from the workspace's last backup if it has one."""
+    backup = folder.latest_backup()
+    folder.take_requests()  # what was asked of an earlier session
+    state = read_backup(backup) if backup else None
+    progress = Progress(**state.progress) if state else Progress()
+    folder.report.cut_back(progress.step if state else -1)
+    with fresh_process(), readers(config, folder, progress.step) as report, out_of_memory_explained():
+        report(Phase(title="Loading"))
+        try:
+            run = set_up(config, folder, report)
+        except Stopping:
+            return
+        if state:
+            run.restore(state)
+            report(Message(text=f"Goes on from step {progress.step}."))
+        elif config.sampling.before_first_step:
+            draw_samples(run, 0)
+        report(started(run, progress))
+        train(run, progress)
+
+
+def started(run: Run, progress: Progress) -> Started:
+    """What readers learn at the start."""
+    return Started(
+        step=progress.step,
+        total_steps=run.total_steps,
+        steps_per_epoch=run.plan.steps_per_epoch(0),
+        epochs=run.config.training.epochs,
+        family=run.family.label,
+        device=str(run.device),
+        trained_weights=sum(parameter.numel() for parameter in run.parameters),
+    )
+
+
+@contextmanager
+def readers(config: LoraConfig, folder: RunFolder, first_step: int) -> Iterator[TeeReport]:
+    """A report that every reader of this process hears: the event log, and TensorBoard if wanted."""
+    board = TensorBoard(folder.tensorboard, folder.path, first_step) if config.logging.tensorboard else None
+    try:
+        yield TeeReport(folder, board)
+    finally:
+        if board:
+            board.close()
+
+
+class TeeReport:
+    """Hands an event to the event log and to TensorBoard."""
+
+    def __init__(self, folder: RunFolder, board: TensorBoard | None) -> None:
+        self._log, self._board = folder.report, board
+
+    def __call__(self, event: Event) -> None:
+        """Report an event."""
+        self._log(event)
+        if self._board:
+            self._board(event)
+
+
+@contextmanager
+def fresh_process() -> Iterator[None]:
+    """Runs in one process don't meet: accelerate's state is a singleton, and memory and the generator are given back."""
+    random = torch.random.get_rng_state()
+    try:
+        yield
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        torch.random.set_rng_state(random)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def out_of_memory_explained() -> Iterator[None]:
+    """Turns torch's out-of-memory error into one that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "The GPU's memory is full.",
+            str(error).split(". ")[0] + ".",
+            "Choose a smaller memory profile, a smaller batch size or resolution, or switch on gradient checkpointing.",
+        ) from error
