@@ -70,6 +70,36 @@ def test_diffusers_converters_know_every_name_of_the_real_models(family, real_pa
         assert_same(canonical_clip_names(expected) if part.startswith("text") else expected, converted)
 
 
+PUBLISHED = {
+    "sd15": {
+        "model.diffusion_model.output_blocks.2.1.conv.weight": (1280, 1280, 3, 3),
+        "model.diffusion_model.output_blocks.5.2.conv.weight": (1280, 1280, 3, 3),
+        "model.diffusion_model.output_blocks.11.1.proj_out.weight": (320, 320, 1, 1),
+        "model.diffusion_model.input_blocks.9.0.op.weight": (1280, 1280, 3, 3),
+        "first_stage_model.decoder.up.3.block.0.conv1.weight": (512, 512, 3, 3),
+        "first_stage_model.decoder.up.1.block.0.nin_shortcut.weight": (256, 512, 1, 1),
+        "first_stage_model.encoder.mid.attn_1.proj_out.weight": (512, 512, 1, 1),
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight": (768,),
+    },
+    "sdxl": {
+        "model.diffusion_model.output_blocks.2.2.conv.weight": (1280, 1280, 3, 3),
+        "model.diffusion_model.output_blocks.5.2.conv.weight": (640, 640, 3, 3),
+        "model.diffusion_model.middle_block.1.transformer_blocks.9.attn2.to_k.weight": (1280, 2048),
+        "model.diffusion_model.label_emb.0.0.weight": (1280, 2816),
+        "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight": (49408, 768),
+        "conditioner.embedders.1.model.transformer.resblocks.31.attn.in_proj_weight": (3840, 1280),
+        "conditioner.embedders.1.model.text_projection": (1280, 1280),
+        "conditioner.embedders.1.model.positional_embedding": (77, 1280),
+    },
+}
+
+
+def test_telling_names_of_the_published_checkpoints(family, real_parts):
+    """Names by which programs tell these models, among them those that diffusers reads in several spellings."""
+    single = join_single_file(states(real_parts), family)
+    assert {name: tuple(single[name].shape) for name in PUBLISHED[family]} == PUBLISHED[family]
+
+
 def test_what_was_written_is_read_back(family, tiny_parts, single_file):
     with open_tensors(single_file) as reader:
         parts = split_single_file(reader, family)
