@@ -1,0 +1,176 @@
+"""Trains the demo model from nothing: first the autoencoder on pictures, then text encoder and UNet on its latents."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .networks import make_scheduler
+from .pictures import SIZES, captions, clutter, draw, random_scene
+
+Report = Callable[[str], None]
+# The autoencoder learns colours first, on many small crops, and then edges: until this part of the steps, crops of
+# this many pixels, so many at once.
+CROPS = ((0.35, 16, 32), (0.65, 32, 16), (0.9, 64, 6), (1.0, 128, 2))
+KL_WEIGHT = 1e-5
+MIN_SNR_GAMMA = 5.0
+BATCH = 16  # latents in a step of the UNet
+EMPTY_CAPTIONS = 0.1  # part of the captions that are left empty, for classifier-free guidance
+
+
+@dataclass
+class Latents:
+    """Encoded pictures of one size: mean and deviation (N 4 h w), and the captions that each may have."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    captions: list[list[str]]
+
+
+def train_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report) -> float:
+    """Trains on small crops first, on whole pictures last; returns the mean L1 loss of the last 100 steps."""
+    rng = np.random.default_rng([seed, 1])
+    pictures = _pixels([draw(random_scene(rng, SIZES[0])) if i % 2 else clutter(rng, SIZES[0]) for i in range(3000)])
+    weights = list(vae.parameters())
+    optimizer, schedule = _optimizer(weights, 2e-3, steps)
+    noise = torch.Generator().manual_seed(seed)
+    recent: list[float] = []
+    start = time.monotonic()
+    for step in range(steps):
+        side, number = next((side, number) for part, side, number in CROPS if step < part * steps)
+        pixels = _crops(pictures[rng.choice(len(pictures), number)], side, rng)
+        posterior = vae.encode(pixels).latent_dist  # type: ignore[union-attr]
+        restored = vae.decode(posterior.sample(noise)).sample  # type: ignore[union-attr]
+        error = restored - pixels
+        recent.append(error.abs().mean().item())
+        loss = error.square().mean() + error.abs().mean() + 0.5 * _edges(error)
+        _step(loss + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel(), optimizer, schedule, weights)
+        if (step + 1) % 100 == 0:
+            report(f"autoencoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
+    return float(np.mean(recent[-100:]))
+
+
+@torch.no_grad()
+def encode_pictures(vae: AutoencoderKL, number: int, seed: int) -> list[Latents]:
+    """Draws and encodes the training pictures, half of them square; sets the autoencoder's scaling factor."""
+    found: list[Latents] = []
+    for index, size in enumerate(SIZES):
+        rng = np.random.default_rng([seed, 2, index])
+        count = number // 2 if index == 0 else number // (2 * (len(SIZES) - 1))
+        means, deviations, words = [], [], []
+        for first in range(0, count, 16):
+            scenes = [random_scene(rng, size) for _ in range(min(16, count - first))]
+            posterior = vae.encode(_pixels([draw(scene) for scene in scenes])).latent_dist  # type: ignore[union-attr]
+            means.append(posterior.mean)
+            deviations.append(posterior.std)
+            words += [captions(scene) for scene in scenes]
+        found.append(Latents(torch.cat(means), torch.cat(deviations), words))
+    spread = float(found[0].mean.std())
+    vae.register_to_config(scaling_factor=1 / spread)
+    return found
+
+
+def train_denoiser(
+    parts: tuple[CLIPTextModel, CLIPTokenizer, UNet2DConditionModel],
+    latents: list[Latents],
+    scaling: float,
+    steps: int,
+    seed: int,
+    report: Report,
+    save: Callable[[CLIPTextModel, UNet2DConditionModel], None],
+) -> tuple[CLIPTextModel, UNet2DConditionModel, float]:
+    """Trains text encoder and UNet together; returns their running averages and the last mean loss (unweighted)."""
+    text_encoder, tokenizer, unet = parts
+    trained = torch.nn.ModuleList([text_encoder, unet])
+    average = copy.deepcopy(trained).requires_grad_(False)
+    weights = list(trained.parameters())
+    optimizer, schedule = _optimizer(weights, 1.2e-3, steps)
+    rng, noise = np.random.default_rng([seed, 3]), torch.Generator().manual_seed(seed + 1)
+    alphas = make_scheduler().alphas_cumprod
+    recent: list[float] = []
+    start = time.monotonic()
+    for step in range(steps):
+        clean, words = _draw_batch(latents, scaling, BATCH, rng, noise)
+        times = torch.randint(0, len(alphas), (len(clean),), generator=noise)
+        target = torch.randn(clean.shape, generator=noise)
+        alpha = alphas[times].view(-1, 1, 1, 1)
+        tokens = tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * target
+        predicted = unet(noisy, times, text_encoder(tokens).last_hidden_state).sample
+        losses = (predicted - target).square().mean(dim=(1, 2, 3))
+        recent.append(losses.mean().item())
+        ratio = (alpha / (1 - alpha)).flatten()
+        _step((losses * ratio.clamp(max=MIN_SNR_GAMMA) / ratio).mean(), optimizer, schedule, weights)
+        _follow(average, trained, min(0.998, (1 + step) / (10 + step)))
+        if (step + 1) % 50 == 0:
+            report(f"UNet {step + 1}/{steps}: loss {np.mean(recent[-50:]):.4f}, {time.monotonic() - start:.0f} s")
+        if (step + 1) % 400 == 0:
+            save(average[0], average[1])  # type: ignore[arg-type]
+    return average[0], average[1], float(np.mean(recent[-200:]))  # type: ignore[return-value]
+
+
+def _draw_batch(
+    latents: list[Latents], scaling: float, number: int, rng: np.random.Generator, noise: torch.Generator
+) -> tuple[torch.Tensor, list[str]]:
+    """Scaled latents of one size (B 4 h w) and their captions, some of them empty."""
+    share = np.array([len(group.captions) for group in latents], float)
+    group = latents[rng.choice(len(latents), p=share / share.sum())]
+    chosen = rng.choice(len(group.captions), number)
+    mean, deviation = group.mean[chosen], group.deviation[chosen]
+    words = [group.captions[index][rng.integers(len(group.captions[index]))] for index in chosen]
+    words = ["" if rng.random() < EMPTY_CAPTIONS else caption for caption in words]
+    return (mean + deviation * torch.randn(mean.shape, generator=noise)) * scaling, words
+
+
+def _optimizer(weights: list[torch.nn.Parameter], rate: float, steps: int):
+    """AdamW, with a warm-up of 100 steps and a cosine down to a hundredth of the rate."""
+
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / 100)
+        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _step(loss: torch.Tensor, optimizer, schedule, weights: list[torch.nn.Parameter]) -> None:
+    assert torch.isfinite(loss), "the loss is not finite"
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    schedule.step()
+
+
+@torch.no_grad()
+def _follow(average: torch.nn.Module, trained: torch.nn.Module, decay: float) -> None:
+    pairs = list(zip(average.parameters(), trained.parameters(), strict=True))
+    torch._foreach_lerp_([a for a, _ in pairs], [b.detach() for _, b in pairs], 1 - decay)
+
+
+def _edges(error: torch.Tensor) -> torch.Tensor:
+    """Mean difference between the errors of neighbouring pixels: a blurred edge costs."""
+    return (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
+
+
+def _crops(pixels: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
+    """One random square of each picture (B 3 side side)."""
+    crops = []
+    for picture in pixels:
+        top, left = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
+        crops.append(picture[:, top : top + side, left : left + side])
+    return torch.stack(crops)
+
+
+def _pixels(pictures: list[np.ndarray]) -> torch.Tensor:
+    """uint8 pictures (H W 3) as float32 from -1 to 1 (B 3 H W)."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

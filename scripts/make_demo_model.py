@@ -1,0 +1,93 @@
+"""Makes the built-in demo: draws its pictures, trains its model from nothing, and writes both into a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.demo_model import folders, measuring, networks, training
+from scripts.demo_model.tokenizer import make_tokenizer
+
+
+def main() -> None:
+    """Reads the arguments, trains the model and writes the demo folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="the folder to write")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--autoencoder-steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1800, help="steps of the UNet and the text encoder")
+    parser.add_argument("--pictures", type=int, default=5120, help="pictures to train the UNet on")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "ochre_demo_model",
+        help="where the half-trained model is kept: autoencoder, model",
+    )
+    parser.add_argument("--autoencoder", type=Path, help="a pipeline folder: take its autoencoder, don't train one")
+    parser.add_argument("--model", type=Path, help="a folder that this script trained: only write the demo from it")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # the order of sums, and so the result, depends on the number of threads
+    write_demo(options.out, options.model or train(options), options.seed)
+
+
+def train(options: argparse.Namespace) -> Path:
+    """Trains the model; returns its folder among the checkpoints, with the figures of the training in it."""
+    torch.manual_seed(options.seed)
+    start = time.monotonic()
+    tokenizer = make_tokenizer()
+    vae, unet = networks.make_autoencoder(), networks.make_unet()
+    text_encoder = networks.make_text_encoder(tokenizer)
+    for name, part in (("autoencoder", vae), ("text encoder", text_encoder), ("UNet", unet)):
+        say(f"{name}: {networks.count_weights(part) / 1e6:.2f} M weights")
+    figures: dict[str, float] = {"autoencoder_steps": options.autoencoder_steps, "steps": options.steps}
+    if options.autoencoder:
+        vae = networks.load_pipeline(options.autoencoder).vae
+    else:
+        figures["autoencoder_loss"] = training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
+        networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(options.checkpoints / "autoencoder")
+    vae.requires_grad_(False)
+    latents = training.encode_pictures(vae, options.pictures, options.seed)
+    say(f"{options.pictures} pictures encoded, {time.monotonic() - start:.0f} s")
+    folder = options.checkpoints / "model"
+
+    def save(text_encoder, unet) -> None:
+        networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
+
+    scaling = vae.config.scaling_factor  # type: ignore[attr-defined]
+    text_encoder, unet, figures["loss"] = training.train_denoiser(
+        (text_encoder, tokenizer, unet), latents, scaling, options.steps, options.seed, say, save
+    )
+    save(text_encoder, unet)
+    figures["minutes"] = (time.monotonic() - start) / 60
+    (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
+    return folder
+
+
+def write_demo(out: Path, model: Path, seed: int) -> None:
+    """Writes the model at half precision, the picture folders, the grid of samples and the README."""
+    networks.save_small(networks.load_pipeline(model), out / "model")
+    folders.write_folders(out, seed)
+    pipeline = networks.load_pipeline(out / "model")  # what the user gets, not what was trained
+    pictures = measuring.sample(pipeline, measuring.PROMPTS, seed)
+    measuring.grid(pictures, measuring.PROMPTS).quantize(256).save(out / "samples.png", optimize=True)
+    losses = [measuring.denoising_loss(pipeline, out / "held_out" / name) for name in ("shapes", folders.TRIGGER)]
+    figures = json.loads((model / "figures.json").read_text(encoding="utf-8"))
+    folders.write_readme(out, figures, losses[0], losses[1])
+    say(f"{out}: denoising loss {losses[0]:.4f} on the shapes, {losses[1]:.4f} on the {folders.TRIGGER}")
+
+
+def say(line: str) -> None:
+    """One line of progress on the terminal."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
