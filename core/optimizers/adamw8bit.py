@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-# what importing or running bitsandbytes raises where its compiled part and the machine don't fit
-_BROKEN = (ImportError, OSError, RuntimeError, AttributeError)
+# what importing or running bitsandbytes raises where its compiled part and the machine don't fit;
+# AssertionError is torch's own, where it was built without the device
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, AssertionError)
 
 
 class AdamW8bit(LibraryOptimizer):
