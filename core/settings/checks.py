@@ -35,6 +35,7 @@ _WORDS = {
     "too_short": "needs at least {min_length} entries (it has {actual_length})",
     "too_long": "takes at most {max_length} entries (it has {actual_length})",
     "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "can't be {value}; it must match {pattern}",
 }
 
 
@@ -93,17 +94,19 @@ def _locate(cls: type[Settings], data: Any, location: tuple[int | str, ...]) -> 
     pydantic puts a plug-in's name into the location of everything inside it; the TOML has no such level.
     """
     path: list[int | str] = []
+    field = ""
     owner: type[BaseModel] | None = cls
     inside: type[BaseModel] | None = cls
     for key in location:
-        if isinstance(data, Mapping) and key not in data and data.get("name") == key and path:
-            inside = _plugin_class(owner, [part for part in path if isinstance(part, str)][-1], str(key)) or inside
+        if isinstance(data, Mapping) and key not in data and data.get("name") == key and field:
+            inside = _plugin_class(owner, field, str(key)) or inside
             continue
-        owner = inside
-        inside = _class_of(owner, key) if isinstance(key, str) else inside
+        if isinstance(key, str):
+            owner, field = inside, key
+            inside = _class_of(owner, field)
         data = _step(data, key)
         path.append(key)
-    return _join(*path), inside if not location else (owner if isinstance(location[-1], str) else inside)
+    return _join(*path), owner
 
 
 def _step(data: Any, key: int | str) -> Any:

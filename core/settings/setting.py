@@ -42,6 +42,7 @@ class Info:
 
 
 _INFO_NAMES = frozenset(Info.__dataclass_fields__)
+_BOUNDS = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "multiple_of"})
 
 
 def setting(default: Any, title: str, description: str, **more: Any) -> Any:
@@ -51,6 +52,7 @@ def setting(default: Any, title: str, description: str, **more: Any) -> Any:
     more: Info's fields, and pydantic's bounds (ge, gt, le, lt, min_length, max_length, pattern, multiple_of).
     """
     extra = asdict(Info(**{name: more.pop(name) for name in list(more) if name in _INFO_NAMES}))
+    assert set(more) <= _BOUNDS, f"{title}: setting() knows no {', '.join(sorted(set(more) - _BOUNDS))}"
     if callable(default):
         more["default_factory"] = default
     elif isinstance(default, list | BaseModel):
