@@ -279,7 +279,7 @@ def settle_torch(platform: Platform, before: Stamp) -> Torch:
     if torch is None or torch.error is not None:
         raise InstallError(f"torch was installed, but its import fails: {torch.error if torch else 'it is not there'}.")
     if reason := why_not_kept(torch, platform.list_name):
-        say(f"Warning: torch {torch.version} was installed, but {reason}; training will run on the CPU.")
+        say(f"Warning: torch {torch.version} was installed, but {reason}.")
     return torch
 
 
@@ -464,8 +464,12 @@ def fill(asked: str, upgrade: bool) -> None:
         check_imports(check_torchvision())
         mine = torch.version if is_ours("torch") and torch.release == pinned_torch(platform.list_name) else ""
         Stamp(key_of(*lists), ("torch", *packages), mine).write(GLOBAL_LIST)
-        gpu = "a GPU that it can use" if torch.gpu else "no GPU that it can use: training runs on the CPU"
-        say(f"Installed in {sys.prefix}: torch {torch.version} finds {gpu}.")
+        say(f"Installed in {sys.prefix}: torch {torch.version}, {'with a GPU' if torch.gpu else 'on the CPU'}.")
+        if platform.list_name != "requirements-default.txt" and not torch.gpu:
+            say(
+                "Warning: there should be a GPU, but torch can't use it, so training would run on the CPU. "
+                "Its driver may be too old for this torch (nvidia-smi or rocminfo shows it), or the GPU is taken."
+            )
 
 
 def fill_dev() -> None:

@@ -81,7 +81,7 @@ class House:
 
     def show(self, *arguments: str, **variables: str) -> dict:
         """Runs the command `show`, which must succeed, and returns what it saw."""
-        result = self.run("./run-cmd.sh", "show", *arguments, **variables)
+        result = self.run("./run-cmd.sh", "show", *arguments, folder=None, **variables)
         assert result.returncode == 0, result.stdout + result.stderr
         return json.loads(result.stdout.splitlines()[-1])
 
@@ -248,7 +248,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(house: House) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["Makes the environment", "Installing torch", "Processing", "Checks that"])
+@pytest.mark.parametrize("moment", ["Makes the environment", "Installing torch", "Checks that"])
 def test_an_install_that_was_killed_is_finished_by_the_next_start(house: House, moment: str) -> None:
     process = subprocess.Popen(
         ["./run-cmd.sh", "show"],
@@ -326,6 +326,7 @@ def test_a_torch_without_cuda_is_replaced_where_a_gpu_came(ready: House) -> None
     make_wheel(ready.wheels, "torch", "2.13.0", TORCH.format(cuda="'13.0'"))
     result = ready.run("./run-cmd.sh", "show", OT_PLATFORM_REQUIREMENTS="requirements-cuda.txt")
     assert "Replaces torch 2.13.0: it is a build without CUDA" in result.stdout
+    assert "torch can't use it" in result.stdout  # this one's driver serves it nothing
     assert "13.0" in (site_packages(ready.root / ".venv") / "torch/__init__.py").read_text()
 
 
