@@ -123,7 +123,7 @@ class Buckets(Settings):
     minimum: int = setting(
         256,
         "Shortest side",
-        "No bucket's side is shorter.",
+        "No bucket's side is shorter. Rounded down to a multiple of the bucket step.",
         ge=8,
         unit="px",
         level="advanced",
@@ -132,7 +132,7 @@ class Buckets(Settings):
     maximum: int = setting(
         1024,
         "Longest side",
-        "No bucket's side is longer.",
+        "No bucket's side is longer. Rounded up to a multiple of the bucket step.",
         ge=8,
         unit="px",
         level="advanced",
@@ -141,7 +141,7 @@ class Buckets(Settings):
     no_upscale: bool = setting(
         False,
         "Never enlarge",
-        "Small pictures stay at their size, in buckets of their own.",
+        "Small pictures get buckets of about their own size, which may have sides under the shortest.",
         level="advanced",
         also=("bucket_no_upscale",),
     )
@@ -156,4 +156,9 @@ class Buckets(Settings):
         if not self.minimum <= self.resolution <= self.maximum:
             yield Problem(
                 "resolution", f"must lie between the shortest side ({self.minimum}) and the longest ({self.maximum})"
+            )
+        if self.resolution < self.step:
+            yield Problem(
+                "step",
+                f"no bucket fits: the step ({self.step}) is larger than the resolution ({self.resolution})",
             )
