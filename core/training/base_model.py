@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config
-from core.contracts import Family, Match
+from core.contracts import Family, Match, Model
 from core.errors import ModelFileError
 from core.families._detection import recognise
 from core.registry import registry
@@ -24,6 +24,14 @@ class BaseModel:
     family: Family
     match: Match
     network: Path | None = None
+
+    def empty_model(self, config: LoraConfig) -> Model:
+        """The model before any part of it is loaded."""
+        model = self.family.load(self.path, [], {})
+        model.prediction = self.match.prediction or "epsilon"
+        model.zero_terminal_snr = self.match.zero_terminal_snr
+        model.clip_skip = config.base.clip_skip
+        return model
 
 
 def find_base(config: LoraConfig) -> BaseModel:

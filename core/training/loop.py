@@ -63,7 +63,7 @@ def train_step(run: Run, progress: Progress) -> StepResult:
     """One optimizer step. TrainingError, with the weights untouched, if the loss or the gradient is not finite."""
     rates = run.set_learning_rates(progress.step)
     batches = run.batches.step(progress.epoch, progress.step_in_epoch)
-    samples = run.samples_in_step(progress.epoch, progress.step_in_epoch)
+    samples = run.plan.epoch(progress.epoch)[progress.step_in_epoch].samples
     loss = 0.0
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
@@ -149,18 +149,23 @@ def train(run: Run, progress: Progress) -> None:
     """Train to the end, or until the user stops it; what is due on the way is saved, drawn and backed up."""
     speed = Speed()
     while progress.step < run.total_steps:
-        with speed.measured():
-            result = train_step(run, progress)
-        speed.add(result.images)
-        run.report(step_event(run, progress, result, speed))
+        one_step(run, progress, speed)
         requests = run.folder.take_requests()
         save_and_draw(run, progress, requests)
         if "stop" in requests:
             stop(run, progress)
             return
-        if run.due(progress.step, "backup"):
+        if run.backup_due(progress.step):
             back_up(run, progress)
     finish(run, progress)
+
+
+def one_step(run: Run, progress: Progress, speed: Speed) -> None:
+    """Take a step and tell of it."""
+    with speed.measured():
+        result = train_step(run, progress)
+    speed.add(result.images)
+    run.report(step_event(run, progress, result, speed))
 
 
 def step_event(run: Run, progress: Progress, result: StepResult, speed: Speed) -> Step:
@@ -187,7 +192,7 @@ def save_and_draw(run: Run, progress: Progress, requests: set[str]) -> None:
             save(run, progress, run.destination / name)
         except OchreError as error:
             run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
-    if progress.step < run.total_steps and (run.due(progress.step, "sample") or "sample" in requests):
+    if progress.step < run.total_steps and (run.sample_due(progress.step) or "sample" in requests):
         draw_samples(run, progress.step)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from core.dataset.captions import tags
+from core.dataset.captions import tags_of
 from core.errors import TrainingError
 from core.training.events import Message
 from core.weights.files import kohya_hashes, legacy_hash, sha256_of, write_safetensors
@@ -161,7 +161,7 @@ def _tag_frequency(run: Run) -> dict[str, dict[str, int]]:
         concept = run.config.concepts[entry.concept]
         if concept.kind == "standard":
             found = counts.setdefault(Path(concept.folder).name, Counter())
-            found.update(tags(entry.caption, concept.text.separator))
+            found.update(tags_of(entry.caption, concept.text.separator))
     return {folder: dict(counter) for folder, counter in counts.items()}
 
 
@@ -169,10 +169,10 @@ def _base_entries(run: Run) -> dict[str, object]:
     entries: dict[str, object] = {
         "v2": False,
         "base_model_version": run.family.base_model_version,
-        "sd_model_name": run.base.name,
+        "sd_model_name": run.base.path.name,
     }
-    if run.base.is_file():
-        entries |= {"sd_model_hash": legacy_hash(run.base), "new_sd_model_hash": sha256_of(run.base)}
+    if run.base.path.is_file():
+        entries |= {"sd_model_hash": legacy_hash(run.base.path), "new_sd_model_hash": sha256_of(run.base.path)}
     return entries
 
 

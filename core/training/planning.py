@@ -53,7 +53,7 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         writes=[name for _, name in output_files(config, plan)],
         left_out=found.left_out,
         converted=found.converted,
-        warnings=found.warnings,
+        warnings=[*found.warnings, *plan.remainder_notes()],
     )
 
 

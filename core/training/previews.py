@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,31 +15,55 @@ from core.contracts import PreviewRequest
 from core.training.events import Phase, Sampled, read_events
 
 if TYPE_CHECKING:
-    from core.config.sections import SamplePrompt
+    from core.config.lora import LoraConfig
     from core.training.setup import Run
 
 
-def prompt_text(run_prompt: SamplePrompt, trigger: str) -> str:
-    """The prompt with the trigger word put in."""
-    return run_prompt.prompt.replace("{trigger}", trigger)
+@dataclass(frozen=True)
+class Preview:
+    """One sample: its prompts with the trigger word put in, and how it is drawn."""
+
+    positive: str
+    negative: str
+    request: PreviewRequest
+
+
+def previews_of(config: LoraConfig) -> list[Preview]:
+    """The samples that a config asks for."""
+    sampling, resolution = config.sampling, config.buckets.resolution
+    trigger = next((concept.trigger_word for concept in config.concepts if concept.trigger_word), "")
+    return [
+        Preview(
+            positive=prompt.prompt.replace("{trigger}", trigger),
+            negative=prompt.negative.replace("{trigger}", trigger),
+            request=PreviewRequest(
+                width=prompt.width or resolution,
+                height=prompt.height or resolution,
+                steps=sampling.steps,
+                guidance=sampling.guidance,
+                seed=prompt.seed,
+            ),
+        )
+        for prompt in sampling.prompts
+    ]
 
 
 def draw_samples(run: Run, step: int) -> None:
     """Draw every prompt of the config with the model as it stands, and report where the pictures are."""
-    if not run.prompts:
+    if not run.previews:
         return
     paths, folder = [], run.folder.samples / f"step-{step:08d}"
     folder.mkdir(parents=True, exist_ok=True)
     with drawing(run):
-        for index, (prompt, request) in enumerate(zip(run.prompts, run.requests, strict=True)):
-            run.report(Phase(title="Drawing samples", done=index, total=len(run.prompts)))
-            positive, negative = run.encoded_prompts([prompt.positive, prompt.negative])
+        for index, preview in enumerate(run.previews):
+            run.report(Phase(title="Drawing samples", done=index, total=len(run.previews)))
             with run.accelerator.autocast():
-                picture = run.family.preview(run.model, positive, negative, request)
+                positive, negative = run.texts.of_prompts([preview.positive, preview.negative])
+                picture = run.family.preview(run.model, positive, negative, preview.request)
             path = folder / f"{index:02d}.png"
             picture.save(path)
             paths.append(str(path.relative_to(run.folder.path)))
-    run.report(Sampled(step=step, paths=paths, prompts=[prompt.positive for prompt in run.prompts]))
+    run.report(Sampled(step=step, paths=paths, prompts=[preview.positive for preview in run.previews]))
 
 
 @contextmanager
@@ -112,11 +137,3 @@ def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, widt
         else:
             lines.append(word)
     return "\n".join(lines)
-
-
-def requests(prompts: Sequence[SamplePrompt], resolution: int, steps: int, guidance: float) -> list[PreviewRequest]:
-    """What the family is asked to draw, for each prompt."""
-    return [
-        PreviewRequest(prompt.width or resolution, prompt.height or resolution, steps, guidance, prompt.seed)
-        for prompt in prompts
-    ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config, to_data, to_toml
@@ -121,6 +122,10 @@ class RunFolder:
         self._make(self._control)
         (self._control / request).touch()
 
+    def is_asked_to_stop(self) -> bool:
+        """Whether the user wants the run to end; the request stays until it is taken."""
+        return (self._control / "stop").exists()
+
     def take_requests(self) -> set[str]:
         """What was asked for since the last call."""
         taken = set()
@@ -156,19 +161,19 @@ class RunFolder:
                 _sync(path)
             part.rename(final)
             _sync(self._backups)
-        except OSError as error:
+        except (OSError, SafetensorError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
             shutil.rmtree(part, ignore_errors=True)
             raise self._unwritable(error) from error
         for old in self._whole_backups()[:-keep]:
             shutil.rmtree(old)
         return final
 
-    def _unwritable(self, error: OSError) -> TrainingError:
+    def _unwritable(self, error: Exception) -> TrainingError:
         last = self.latest_backup()
         free = shutil.disk_usage(self.path).free / 1e9
         return TrainingError(
             f"The backup can't be written to {self._backups}.",
-            f"{error.strerror or error}; {free:.1f} GB are free.",
+            f"{getattr(error, 'strerror', None) or error}; {free:.1f} GB are free.",
             f"Make room, then start the same run again: it goes on from {last.name if last else 'its beginning'}.",
         )
 
@@ -208,7 +213,7 @@ def read_backup(folder: Path) -> State:
             scaler=kept["scaler"],
             progress=json.loads((folder / "progress.json").read_text(encoding="utf-8")),
         )
-    except (OSError, KeyError, ValueError, RuntimeError, EOFError) as error:
+    except Exception as error:  # torch's reader raises whatever a damaged file makes it stumble over
         raise WorkspaceError(
             f"The backup {folder} is damaged.", str(error), "Delete it: the run goes on from the one before."
         ) from error

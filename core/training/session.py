@@ -11,11 +11,12 @@ from accelerate.state import AcceleratorState, GradientState
 
 from core.config.lora import LoraConfig
 from core.errors import TrainingError
-from core.training.events import Event, Message, Phase, Started
+from core.training.encoding import StoppedEarly
+from core.training.events import Event, Message, Started, Stopped
 from core.training.loop import Progress, train
 from core.training.previews import draw_samples
 from core.training.run_folder import RunFolder, read_backup
-from core.training.setup import Run, Stopping, set_up
+from core.training.setup import Run, set_up
 from core.training.tensorboard import TensorBoard
 
 
@@ -27,10 +28,11 @@ def run_session(config: LoraConfig, folder: RunFolder) -> None:
     progress = Progress(**state.progress) if state else Progress()
     folder.report.cut_back(progress.step if state else -1)
     with fresh_process(), readers(config, folder, progress.step) as report, out_of_memory_explained():
-        report(Phase(title="Loading"))
         try:
             run = set_up(config, folder, report)
-        except Stopping:
+        except StoppedEarly:
+            folder.take_requests()
+            report(Stopped(step=progress.step, backup=str(backup or "")))
             return
         if state:
             run.restore(state)
@@ -38,7 +40,8 @@ def run_session(config: LoraConfig, folder: RunFolder) -> None:
         elif config.sampling.before_first_step:
             draw_samples(run, 0)
         report(started(run, progress))
-        train(run, progress)
+        with run.batches:
+            train(run, progress)
 
 
 def started(run: Run, progress: Progress) -> Started:
@@ -80,7 +83,7 @@ class TeeReport:
 
 @contextmanager
 def fresh_process() -> Iterator[None]:
-    """Runs in one process don't meet: accelerate's state is a singleton, and memory and the generator are given back."""
+    """Runs in one process don't meet: accelerate's singleton, the random generator and memory are given back."""
     random = torch.random.get_rng_state()
     try:
         yield

@@ -1,45 +1,49 @@
-"""Puts a run together: base, pictures, caches, network, optimizer; part by part, so that little is in memory at once."""
+"""Puts a run together: base, pictures, caches, network, optimizer. One part at a time, so that little is in memory."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from core.config.lora import LoraConfig
-from core.contracts import Batch, Conditions, Encoded, Family, Model, Network, Part, PreviewRequest
+from core.contracts import Batch, Conditions, Family, Model, Network, Part
 from core.dataset.batches import Plan
 from core.dataset.cache import Cache
 from core.dataset.draws import key_for
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
 from core.devices import detect
-from core.devices.torch_device import torch_device
+from core.devices.torch_device import reset_peak_memory, torch_device
 from core.errors import ModelFileError, TrainingError
 from core.objectives import Objective
 from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
-from core.training.encoding import Latents, Texts
-from core.training.events import Event, Message, Phase
-from core.training.manifest import frozen_entries
-from core.training.planning import batch_plan, destination_folder, destination_stem, epoch_ends, output_files, total_steps
-from core.training.previews import SamplePair, sample_pairs
-from core.training.progress import Progress
+from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
+from core.training.events import Event, Phase
+from core.training.loop import Progress
+from core.training.pictures import frozen_entries
+from core.training.planning import (
+    batch_plan,
+    destination_folder,
+    destination_stem,
+    epoch_ends,
+    output_files,
+    total_steps,
+)
+from core.training.previews import Preview, previews_of
 from core.training.run_folder import RunFolder, State, read_backup_network
 
 Report = Callable[[Event], None]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @dataclass
@@ -54,12 +58,207 @@ class Run:
     model: Model
     network: Network
     objective: Objective
-    entries: list[Entry]
     plan: Plan
     batches: Loader
     texts: Texts
     optimizer: torch.optim.Optimizer
-    samples: list[SamplePair]
-    total_steps: int
+    previews: list[Preview]
     session: str = field(default_factory=lambda: str(uuid.uuid4().int % 2**32))
     started_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.total_steps = total_steps(self.config, self.plan)
+        self._epoch_ends = epoch_ends(self.config, self.plan)
+        self._files = dict(output_files(self.config, self.plan))
+
+    @property
+    def family(self) -> Family:
+        """The model's family."""
+        return self.base.family
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run calculates."""
+        return self.accelerator.device
+
+    @property
+    def seed(self) -> int:
+        """The key of every draw."""
+        return self.config.training.seed
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The pictures."""
+        return self.plan.entries
+
+    # -- what a step asks for
+
+    def set_learning_rates(self, step: int) -> dict[str, float]:
+        """Give the optimizer the rates of a step (from 0); group -> rate."""
+        factor = self.config.schedule.factor(step, self.total_steps)
+        groups = self.optimizer.param_groups
+        for group, rate in zip(groups, self._base_rates, strict=True):
+            if rate is not None:  # Adafactor's own rate
+                group["lr"] = rate * factor
+        return {group["name"]: group["lr"] or 0.0 for group in groups}
+
+    def gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
+        """Several processes exchange gradients only at a step's last micro-batch."""
+        parts = [self.model.parts[part] for part in self.network.modules()]
+        return nullcontext() if last else self.accelerator.no_sync(*parts)
+
+    def conditions(self, batch: Batch) -> Conditions:
+        """What the denoiser is told of a batch, on the device."""
+        encoded = self.texts.complete(batch.captions, batch.encoded)
+        collated = self.family.collate(encoded, batch.framings)
+        return Conditions({name: tensor.to(self.device) for name, tensor in collated.tensors.items()})
+
+    # -- what is due when
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 1, that a step (from 1) belongs to."""
+        return 1 + (step - 1) // self.plan.steps_per_epoch(0)
+
+    def sample_due(self, step: int) -> bool:
+        """Whether samples are drawn after a step."""
+        sampling = self.config.sampling
+        ends = (
+            self._epoch_ends[sampling.every_n_epochs - 1 :: sampling.every_n_epochs] if sampling.every_n_epochs else []
+        )
+        return step in ends or _every(sampling.every_n_steps, step)
+
+    def backup_due(self, step: int) -> bool:
+        """Whether a backup is written after a step."""
+        return _every(self.config.saving.backup_every_n_steps, step)
+
+    def file_due(self, step: int, asked: bool) -> str | None:
+        """The name of the LoRA file that is written after a step, if one is."""
+        return self._files.get(step) or (f"{self.output_stem}-step{step:08d}.safetensors" if asked else None)
+
+    # -- where it goes
+
+    @property
+    def output_stem(self) -> str:
+        """The LoRA's file name without its ending."""
+        return destination_stem(self.config)
+
+    @property
+    def destination(self) -> Path:
+        """The folder of the LoRA files."""
+        return destination_folder(self.config, self.folder.output)
+
+    def lora_name(self, part: Part, path: str) -> str:
+        """A module's name in the LoRA file."""
+        return self.family.lora_name(self.model, part, path)
+
+    # -- what is kept
+
+    def state(self, progress: Progress) -> State:
+        """All that is needed to go on. TrainingError if a weight is not finite."""
+        network = {name: tensor.cpu() for name, tensor in self.network.state().items()}
+        broken = [name for name, tensor in network.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise TrainingError(
+                f"The weights are broken: {broken[0]} holds values that are not finite. They were not saved.",
+                do="Lower the learning rate, and start again: the run goes on from its last backup.",
+            )
+        scaler = self.accelerator.scaler
+        return State(network, self.optimizer.state_dict(), scaler.state_dict() if scaler else {}, progress.as_dict())
+
+    def restore(self, state: State) -> None:
+        """Go on from a backup."""
+        self.network.load_state(state.network)
+        restore_state(self.optimizer, state.optimizer)
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state.scaler)
+
+
+def _every(steps: int, step: int) -> bool:
+    return bool(steps) and step % steps == 0
+
+
+def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
+    """A run, ready to train. StoppedEarly if the user stopped it before that."""
+    accelerator = make_accelerator(config)
+    reset_peak_memory(accelerator.device)
+    report(Phase(title="Looking at the base model"))
+    base = find_base(config)
+    check_parts(config, base.family)
+    plan = batch_plan(config, frozen_entries(config, folder, report), accelerator.num_processes)
+    previews = previews_of(config)
+    prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
+    model = base.empty_model(config)
+    cache = Cache(config.memory.cache_folder or folder.path.parent / "cache")
+    encoding = Encoding(config, base, accelerator, cache, report, folder.is_asked_to_stop, prompts)
+    sources = encoding.prepare(model, plan)
+    load_denoiser(config, base, model, accelerator.device)
+    network = attach_network(config, base, model)
+    return Run(
+        config=config,
+        folder=folder,
+        report=report,
+        accelerator=accelerator,
+        base=base,
+        model=model,
+        network=network,
+        objective=objective_of(config, base.family, model),
+        plan=plan,
+        batches=Loader(plan, sources, accelerator.process_index),
+        texts=Texts(base.family, model, config.parts.trained(), prompts, accelerator.device),
+        optimizer=config.optimizer.build(network.groups(config.parts.rates())),
+        previews=previews,
+    )
+
+
+def make_accelerator(config: LoraConfig) -> Accelerator:
+    """accelerate's view of this process: device, precision, other processes. MachineError for a GPU torch can't use."""
+    device = torch_device(detect())
+    precision = {"fp32": "no"}.get(config.memory.precision, config.memory.precision)
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+
+
+def check_parts(config: LoraConfig, family: Family) -> None:
+    """ModelFileError for a part to train that the family doesn't have."""
+    missing = [part for part in config.parts.trained() if part != "denoiser" and part not in family.text_parts]
+    if missing:
+        raise ModelFileError(
+            f"{family.label} has no {missing[0]}, which is set to be trained.",
+            do=f"Switch parts.{missing[0]}.train off.",
+        )
+
+
+def load_denoiser(config: LoraConfig, base: BaseModel, model: Model, device: torch.device) -> None:
+    """The denoiser in the run's precision, on the device, nothing of it trainable."""
+    loaded = base.family.load(base.path, ["denoiser"], {"denoiser": DTYPES[config.memory.precision]})
+    model.parts["denoiser"] = loaded.parts["denoiser"].requires_grad_(False).to(device)
+
+
+def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network:
+    """The network on the parts that train, its first weights drawn from the seed, or from an earlier run."""
+    trained = config.parts.trained()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_for(config.training.seed, "network"))
+        network = config.networks[0].attach(model, {part: base.family.layer_groups[part] for part in trained})
+    if base.network:
+        network.load_state(read_backup_network(base.network))
+    for part in trained:
+        model.parts[part].train()
+        if config.memory.gradient_checkpointing:
+            switch_on_checkpointing(model.parts[part])
+    return network
+
+
+def switch_on_checkpointing(part: Any) -> None:
+    """Let a diffusers model or a transformers text encoder compute its blocks twice instead of keeping them."""
+    if hasattr(part, "gradient_checkpointing_enable"):
+        part.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        part.enable_gradient_checkpointing()
+
+
+def objective_of(config: LoraConfig, family: Family, model: Model) -> Objective:
+    """The family's objective, at the times that the config trains."""
+    times = config.times
+    return dataclasses.replace(family.objective(model), first=times.first, end=times.end)  # type: ignore[type-var]

@@ -1,0 +1,189 @@
+"""Encodes pictures and captions before training, and captions during it for text encoders that train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from core.config.lora import LoraConfig
+from core.contracts import Encoded, Family, Model, Part
+from core.dataset.batches import Plan
+from core.dataset.cache import Cache, ImageEncoder, TextEncoder, encode_captions, fill_latents, fill_text
+from core.dataset.loader import Sources
+from core.dataset.manifest import Entry, Manifest, verify
+from core.training.events import Event, Message, Phase
+from core.weights.files import fingerprint
+
+if TYPE_CHECKING:
+    from core.training.base_model import BaseModel
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class StoppedEarly(Exception):
+    """The user stopped the run before its first step."""
+
+
+@dataclass
+class Encoding:
+    """What encodes, and what it needs for that.
+
+    report: for the progress of caching. should_stop: whether the user has asked to stop meanwhile.
+    kept: is given the sample prompts' encodings.
+    """
+
+    config: LoraConfig
+    base: BaseModel
+    accelerator: Accelerator
+    cache: Cache
+    report: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    kept: PromptEncodings
+
+    @property
+    def family(self) -> Family:
+        """The base's family."""
+        return self.base.family
+
+    def prepare(self, model: Model, plan: Plan) -> Sources:
+        """Load the VAE and the text encoders one after the other, and fill the cache with what the plan shows.
+
+        Into the model go the VAE, and the text encoders that are needed during training.
+        """
+        images = self._images(model, plan)
+        texts = [self._text(model, part, plan) for part in self.family.text_parts if not self._trains(part)]
+        for part in self.family.text_parts:
+            if self._trains(part):
+                self._load(model, part)
+        memory = self.config.memory
+        return Sources(
+            images=images,
+            texts=texts,
+            latents_cache=self.cache if memory.cache_latents else None,
+            text_cache=self.cache if memory.cache_text else None,
+        )
+
+    def _trains(self, part: Part) -> bool:
+        return part in self.config.parts.trained()
+
+    def _load(self, model: Model, part: Part) -> None:
+        dtype = DTYPES[self.config.memory.precision]
+        loaded = self.family.load(self.base.path, [part], {part: dtype})
+        model.parts[part] = loaded.parts[part].requires_grad_(False).eval().to(self.accelerator.device)
+        model.tokenizers |= loaded.tokenizers
+
+    def _images(self, model: Model, plan: Plan) -> ImageEncoder:
+        """The VAE (always in fp32: SDXL's own overflows in fp16), and the cache filled with it."""
+        self.report(Phase(title="Loading the VAE"))
+        vae = (
+            self.family.load_vae(self.base.path, self.config.base.vae or None, torch.float32)
+            .requires_grad_(False)
+            .eval()
+        )
+        model.parts["vae"] = vae
+        if self.config.memory.vae_tiling:
+            vae.enable_tiling()  # type: ignore[operator]
+        encoder = ImageEncoder(
+            encode=lambda pixels: self.family.encode_images(model, pixels.to(self.accelerator.device)),
+            fingerprint=fingerprint(vae.state_dict()),
+            dtype="fp32 tiled" if self.config.memory.vae_tiling else "fp32",
+            batch_size=self.config.memory.encode_batch_size,
+        )
+        vae.to(self.accelerator.device)
+        self._check_pictures(plan, encoder)
+        if self.config.memory.cache_latents:
+            shown = [(plan.entries[index], flip) for index, flip in plan.images()]
+            self._finish(fill_latents(shown, self.cache, encoder, self._progress("Caching pictures"), self.should_stop))
+            vae.to("cpu")
+        return encoder
+
+    def _check_pictures(self, plan: Plan, encoder: ImageEncoder) -> None:
+        """PictureError if a picture that is still needed is not what it was when the run started."""
+        shown: dict[Entry, list[bool]] = defaultdict(list)
+        for index, flip in plan.images():
+            shown[plan.entries[index]].append(flip)
+
+        def is_cached(entry: Entry) -> bool:
+            return self.config.memory.cache_latents and all(
+                self.cache.has("latents", encoder.key(entry, flip)) for flip in shown[entry]
+            )
+
+        for note in verify(Manifest(tuple(plan.entries)), is_cached):
+            self.report(Message(level="warning", text=str(note)))
+
+    def _text(self, model: Model, part: Part, plan: Plan) -> TextEncoder:
+        """A text encoder that isn't trained, and the cache filled with it; afterwards it may leave memory."""
+        self.report(Phase(title="Loading the text encoder"))
+        self._load(model, part)
+        vocabulary = hashlib.sha256(json.dumps(model.tokenizers[part].get_vocab(), sort_keys=True).encode())
+        encoder = TextEncoder(
+            part=part,
+            encode=lambda captions: self.family.encode_text(model, part, captions),
+            fingerprint=fingerprint(model.parts[part].state_dict()) + vocabulary.hexdigest(),
+            dtype=self.config.memory.precision,
+            clip_skip=model.clip_skip,
+        )
+        self.kept.encode(encoder)
+        if self.config.memory.cache_text:
+            captions = plan.captions(self.config.training.epochs)
+            self._finish(fill_text(captions, self.cache, encoder, self._progress("Caching captions"), self.should_stop))
+            del model.parts[part]
+        return encoder
+
+    def _progress(self, title: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.report(Phase(title=title, done=done, total=total))
+
+    @staticmethod
+    def _finish(whole: bool) -> None:
+        if not whole:
+            raise StoppedEarly
+
+
+class PromptEncodings:
+    """The encodings of the sample prompts, by the text encoders that aren't trained; kept in memory."""
+
+    def __init__(self, prompts: Iterable[str]) -> None:
+        self._prompts = sorted(set(prompts))
+        self._encoded: dict[Part, dict[str, dict[str, Tensor]]] = {}
+
+    def encode(self, encoder: TextEncoder) -> None:
+        """Encode all prompts with one encoder, while it is in memory."""
+        encoded = encode_captions(self._prompts, encoder)
+        self._encoded[encoder.part] = dict(zip(self._prompts, encoded, strict=True))
+
+    def of(self, prompt: str) -> dict[Part, dict[str, Tensor]]:
+        """One prompt's encodings."""
+        return {part: encoded[prompt] for part, encoded in self._encoded.items()}
+
+
+class Texts:
+    """Completes encodings with those of the text encoders that are being trained."""
+
+    def __init__(
+        self, family: Family, model: Model, trained: Sequence[Part], prompts: PromptEncodings, device: torch.device
+    ) -> None:
+        self._family, self._model, self._prompts, self._device = family, model, prompts, device
+        self._trained = [part for part in family.text_parts if part in trained]
+
+    def complete(self, captions: Sequence[str], encoded: Sequence[Encoded]) -> list[Encoded]:
+        """The encodings of captions by every text encoder; differentiable where it is trained."""
+        live = {part: self._family.encode_text(self._model, part, captions) for part in self._trained}
+        return [
+            {**self._on_device(known), **{part: entries[index] for part, entries in live.items()}}
+            for index, known in enumerate(encoded)
+        ]
+
+    def _on_device(self, encoded: Encoded) -> Encoded:
+        return {part: {name: tensor.to(self._device) for name, tensor in one.items()} for part, one in encoded.items()}
+
+    def of_prompts(self, prompts: Sequence[str]) -> list[Encoded]:
+        """The encodings of sample prompts."""
+        return self.complete(prompts, [self._prompts.of(prompt) for prompt in prompts])
