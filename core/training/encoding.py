@@ -21,6 +21,7 @@ from core.dataset.loader import Sources
 from core.dataset.manifest import Entry, Manifest, verify
 from core.training.events import Event, Message, Phase
 from core.weights.files import fingerprint
+from core.weights.sources import resolve
 
 if TYPE_CHECKING:
     from core.training.base_model import BaseModel
@@ -77,17 +78,14 @@ class Encoding:
     def _load(self, model: Model, part: Part) -> None:
         dtype = DTYPES[self.config.memory.precision]
         loaded = self.family.load(self.base.path, [part], {part: dtype})
-        model.parts[part] = loaded.parts[part].requires_grad_(False).eval().to(self.accelerator.device)
+        model.parts[part] = loaded.parts[part].to(self.accelerator.device)
         model.tokenizers |= loaded.tokenizers
 
     def _images(self, model: Model, plan: Plan) -> ImageEncoder:
         """The VAE (always in fp32: SDXL's own overflows in fp16), and the cache filled with it."""
         self.report(Phase(title="Loading the VAE"))
-        vae = (
-            self.family.load_vae(self.base.path, self.config.base.vae or None, torch.float32)
-            .requires_grad_(False)
-            .eval()
-        )
+        source = resolve(self.config.base.vae) if self.config.base.vae else self.base.path
+        vae = self.family.load_vae(source, torch.float32)
         model.parts["vae"] = vae
         if self.config.memory.vae_tiling:
             vae.enable_tiling()  # type: ignore[operator]
