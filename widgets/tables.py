@@ -1,0 +1,430 @@
+"""A form's tables: a group of settings, a choice of a plug-in with its settings, a list of either as cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any, Protocol, get_args, get_origin
+
+import ipywidgets as ipw
+from pydantic.fields import FieldInfo
+
+from core.config.toml_file import to_data
+from core.errors import Problem
+from core.registry import registry
+from core.settings import Settings, info
+from core.settings.checks import plugin_kind
+from widgets.field import Replace, Row, element_type, explained, shared
+
+
+class Node(Protocol):
+    """A row or a table of a form. It holds its data; widgets are built when they are asked for.
+
+    Paths are relative to the node: "" is the node itself.
+    """
+
+    changed: Callable[[str], None]
+
+    def data(self) -> Any:
+        """What stands in it, as TOML would hold it."""
+        ...
+
+    def fill(self, value: Any) -> None:
+        """Show other data."""
+        ...
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        """Show these problems, and no others."""
+        ...
+
+    def matches(self, words: str) -> bool:
+        """Whether a search finds something in it."""
+        ...
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        """Its rows: with the advanced ones (more), or those that a search finds."""
+        ...
+
+
+def make_node(owner: type[Settings], name: str, replace: Replace) -> Node:
+    """The row or table of a declared setting."""
+    field = owner.model_fields[name]
+    kind = plugin_kind(owner, name)
+    inner = element_type(field.annotation)
+    table = isinstance(inner, type) and issubclass(inner, Settings)
+    if get_origin(field.annotation) is list and table:
+        return Cards(field, lambda: Choice(field, kind, replace) if kind else Group(inner, replace), inner)
+    if kind:
+        return Choice(field, kind, replace)
+    return Group(inner, replace, field) if table else Row(field, name, replace)
+
+
+class Group:
+    """A group of settings: basic ones first, advanced ones when asked for."""
+
+    def __init__(self, cls: type[Settings], replace: Replace, field: FieldInfo | None = None) -> None:
+        self.cls, self.field = cls, field
+        self.changed: Callable[[str], None] = lambda path: None
+        self.children = {name: make_node(cls, name, replace) for name in cls.model_fields if _can_be_set(cls, name)}
+        self._rest: dict[str, Any] = {}
+        for name, child in self.children.items():
+            child.changed = lambda path, name=name: self.changed(_join(name, path))
+        self._message = Message()
+        self._heading: Any = None
+
+    def data(self) -> dict[str, Any]:
+        values = {name: child.data() for name, child in self.children.items()}
+        return self._rest | {name: value for name, value in values.items() if value is not None}
+
+    def fill(self, value: Any) -> None:
+        value = value if isinstance(value, Mapping) else {}
+        self._rest = {key: item for key, item in value.items() if key not in self.children}
+        for name, child in self.children.items():
+            child.fill(value[name] if name in value else _default(self.cls.model_fields[name]))
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        inside = {name: _below(name, problems) for name in self.children}
+        for name, child in self.children.items():
+            child.show(inside[name])
+        known = {_join(name, path) for name, found in inside.items() for path in found}
+        self._message.show([_named(path, problem) for path, problem in problems.items() if path not in known])
+
+    def matches(self, words: str) -> bool:
+        return any(child.matches(words) for child in self.children.values())
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        shown: list[ipw.Widget] = list(self._message.widgets())
+        for name, child in self._in_order():
+            advanced = isinstance(child, Row) and child.info.level == "advanced"
+            if not self._applies(name) or (advanced and not more) or (search and not child.matches(search)):
+                continue
+            rows = child.widgets(more, search)
+            shown += [*child.heading(), *rows] if isinstance(child, Group) and rows else rows
+        return shown
+
+    def heading(self) -> list[ipw.Widget]:
+        """Its title and description, where it stands inside another group."""
+        if self.field is None:
+            return []
+        if self._heading is None:
+            title, about = escape(self.field.title or ""), explained(self.field.description or "")
+            self._heading = ipw.HTML(f'<h4>{title}</h4><span class="ochre-help">{about}</span>')
+            self._heading.add_class("ochre-heading")
+        return [self._heading]
+
+    def advanced(self) -> int:
+        """How many advanced settings it has, with those of the groups in it."""
+        rows = [child for name, child in self.children.items() if isinstance(child, Row) and self._applies(name)]
+        groups = [child for child in self.children.values() if isinstance(child, Group | Choice)]
+        return sum(row.info.level == "advanced" for row in rows) + sum(group.advanced() for group in groups)
+
+    def hides_problem(self) -> bool:
+        """Whether one of the advanced settings has a problem."""
+        rows = [child for child in self.children.values() if isinstance(child, Row)]
+        groups = [child for child in self.children.values() if isinstance(child, Group | Choice)]
+        return any(row.problem and row.info.level == "advanced" for row in rows) or any(
+            group.hides_problem() for group in groups
+        )
+
+    def _in_order(self) -> list[tuple[str, Node]]:
+        def rank(item: tuple[str, Node]) -> int:
+            return 2 if not isinstance(item[1], Row) else item[1].info.level == "advanced"
+
+        return sorted(self.children.items(), key=rank)
+
+    def _applies(self, name: str) -> bool:
+        """Whether a setting applies, with the values that its neighbours have now."""
+        conditions = info(self.cls.model_fields[name]).shown_if
+        return all(self.children[other].data() in values for other, values in conditions.items())
+
+
+class Choice:
+    """A plug-in, chosen by its label, and its own settings. What was typed for one that is left is kept."""
+
+    def __init__(self, field: FieldInfo, kind: str, replace: Replace) -> None:
+        self.field = field
+        self._plugins: dict[str, type[Settings]] = registry(kind).all()
+        self._replace = replace
+        self.changed: Callable[[str], None] = lambda path: None
+        title = field.title if get_origin(field.annotation) is not list else "Kind"
+        options = [(str(getattr(cls, "label", name)), name) for name, cls in self._plugins.items()]
+        self.chooser = Row(FieldInfo(annotation=str, title=title), "name", replace, options)
+        self.chooser.changed = self._chosen
+        self._groups: dict[str, Group] = {}
+        self._unknown: Any = None
+        self.fill(_default(field) if get_origin(field.annotation) is not list else {"name": next(iter(self._plugins))})
+
+    def data(self) -> Any:
+        if self._unknown is not None:
+            return self._unknown
+        return {"name": self.name, **self._group().data()}
+
+    @property
+    def name(self) -> Any:
+        """The chosen plug-in's name."""
+        return self.chooser.data()
+
+    @property
+    def label(self) -> str:
+        """The chosen plug-in's label."""
+        return next((label for label, name in self.chooser.options if name == self.name), str(self.name))
+
+    def fill(self, value: Any) -> None:
+        name = value.get("name") if isinstance(value, Mapping) else None
+        self._unknown = None if name in self._plugins else value
+        self.chooser.fill(name)
+        self._describe()
+        if self._unknown is None:
+            self._group().fill({key: item for key, item in value.items() if key != "name"})
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        own = {path: problem for path, problem in problems.items() if path in ("", "name")}
+        self.chooser.show(own)
+        if self._unknown is None:
+            self._group().show({path: problem for path, problem in problems.items() if path not in own})
+
+    def matches(self, words: str) -> bool:
+        found = self.chooser.matches(words) or words.casefold() in self.label.casefold()
+        return found or (self._unknown is None and self._group().matches(words))
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        inside = self._group().widgets(more, search) if self._unknown is None else []
+        return [self.chooser.widget, *inside]
+
+    def advanced(self) -> int:
+        """How many advanced settings the chosen plug-in has."""
+        return self._group().advanced() if self._unknown is None else 0
+
+    def hides_problem(self) -> bool:
+        """Whether one of the chosen plug-in's advanced settings has a problem."""
+        return self._unknown is None and self._group().hides_problem()
+
+    def _group(self) -> Group:
+        if self.name not in self._groups:
+            group = self._groups[self.name] = Group(self._plugins[self.name], self._replace)
+            group.fill({})
+            group.changed = lambda path: self.changed(path)
+        return self._groups[self.name]
+
+    def _chosen(self, path: str) -> None:
+        self._unknown = None
+        self._describe()
+        self.changed("name")
+
+    def _describe(self) -> None:
+        about = self._plugins.get(self.name)
+        summary = (about.__doc__ or "").strip().splitlines()[0] if about else ""
+        self.chooser.describe(summary)
+
+
+class Cards:
+    """A list of groups or plug-ins: a card for each, with a button that removes it, and one that adds another.
+
+    fixed: there are neither of these buttons.
+    """
+
+    def __init__(self, field: FieldInfo, make: Callable[[], Group | Choice], cls: type[Settings]) -> None:
+        self.field, self._make, self._cls = field, make, cls
+        self.changed: Callable[[str], None] = lambda path: None
+        self.cards: list[Card] = []
+        self.fixed = False
+        self._message = Message()
+        self._add: Any = None
+        self.fill(_default(field))
+
+    def data(self) -> list[Any]:
+        return [card.node.data() for card in self.cards]
+
+    def fill(self, value: Any) -> None:
+        items = value if isinstance(value, list) else []
+        del self.cards[len(items) :]
+        while len(self.cards) < len(items):
+            self.cards.append(self._new_card())
+        for card, item in zip(self.cards, items, strict=True):
+            card.fill(item)
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        for index, card in enumerate(self.cards):
+            card.show(_below(str(index), problems))
+        self._message.show([problem.message for path, problem in problems.items() if path == ""])
+
+    def matches(self, words: str) -> bool:
+        title = (self.field.title or "").casefold()
+        return words.casefold() in title or any(card.node.matches(words) for card in self.cards)
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        if self._add is None:
+            self._add = ipw.Button(description=f"Add to {(self.field.title or '').lower()}", icon="plus")
+            self._add.add_class("ochre-add")
+            self._add.on_click(lambda _: self.add())
+        add = [] if self.fixed else [self._add]
+        return [*self._message.widgets(), *(card.widget for card in self.cards), *add]
+
+    def add(self) -> None:
+        """Add an entry with default values."""
+        self.cards.append(self._new_card())
+        self.changed(str(len(self.cards) - 1))
+
+    def remove(self, card: Card) -> None:
+        """Take an entry out."""
+        self.cards.remove(card)
+        self.changed("")
+
+    def _new_card(self) -> Card:
+        card = Card(self._make(), None if self.fixed else self.remove)
+        card.changed = lambda path: self.changed(_join(self.cards.index(card), path))
+        return card
+
+
+class Body:
+    """The rows of a node in a box, with a button for the advanced ones. It follows what the user changes."""
+
+    def __init__(self, node: Group | Choice | Cards) -> None:
+        self.node = node
+        self.changed: Callable[[str], None] = lambda path: None
+        self.node.changed = self._on_change
+        self._search = ""
+        self._box: Any = None
+        self._more: Any = None
+
+    @property
+    def widget(self) -> ipw.VBox:
+        """The box, built when it is first asked for."""
+        if self._box is None:
+            self._more = ipw.ToggleButton(icon="sliders", layout=shared(ipw.Layout))
+            self._more.add_class("ochre-more")
+            self._more.observe(lambda _: self.refresh(), "value")
+            self._box = ipw.VBox(layout=shared(ipw.Layout), _dom_classes=("ochre-body",))
+            self.refresh()
+        return self._box
+
+    def search(self, words: str) -> None:
+        """Show what a search finds; everything for no words."""
+        self._search = words
+        self.refresh()
+
+    def fill(self, data: Any) -> None:
+        """Show other data."""
+        self.node.fill(data)
+        self.refresh()
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        """Show these problems, and the advanced rows if one of them is there."""
+        self.node.show(problems)
+        if self._box is not None and not isinstance(self.node, Cards) and self.node.hides_problem():
+            self._more.value = True
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the rows that apply now."""
+        if self._box is None:
+            return
+        hidden = 0 if isinstance(self.node, Cards) or self._search else self.node.advanced()
+        self._more.description = "Fewer settings" if self._more.value else f"More settings ({hidden})"
+        rows = self.node.widgets(self._more.value or bool(self._search), self._search)
+        children = (*rows, self._more) if hidden else tuple(rows)
+        if children != self._box.children:
+            self._box.children = children
+
+    def _on_change(self, path: str) -> None:
+        self.refresh()
+        self.changed(path)
+
+
+class Card(Body):
+    """One entry of a list."""
+
+    def __init__(self, node: Group | Choice, remove: Callable[[Card], None] | None) -> None:
+        super().__init__(node)
+        self._remove = remove
+        self._card: Any = None
+        self._title: Any = None
+        self.extra: list[ipw.Widget] = []
+
+    @property
+    def widget(self) -> ipw.VBox:
+        """The card: its title, the button that removes it, its rows, and what a panel adds."""
+        if self._card is None:
+            body = super().widget
+            self._title = ipw.HTML(layout=shared(ipw.Layout))
+            head = ipw.HBox([self._title, *self._remove_button()], layout=shared(ipw.Layout))
+            head.add_class("ochre-card-head")
+            self._card = ipw.VBox([head, body, *self.extra], _dom_classes=("ochre-card",))
+            self._entitle()
+        return self._card
+
+    def refresh(self) -> None:
+        super().refresh()
+        self._entitle()
+
+    def _remove_button(self) -> list[ipw.Button]:
+        remove = self._remove
+        if remove is None:
+            return []
+        button = ipw.Button(description="Remove", icon="trash", _dom_classes=("ochre-remove",))
+        button.on_click(lambda _: remove(self))
+        return [button]
+
+    def _entitle(self) -> None:
+        if self._title is None:
+            return
+        data = self.node.data()
+        named = data.get("name") or data.get("prompt") if isinstance(data, dict) else ""
+        title = self.node.label if isinstance(self.node, Choice) else named or "New"
+        self._title.value = f"<b>{escape(str(title))}</b>"
+
+
+class Message:
+    """What is wrong with a table as a whole."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._html: Any = None
+
+    def show(self, lines: list[str]) -> None:
+        """Show these lines, and no others."""
+        self._lines = lines
+        if self._html is not None:
+            self._html.value = self._text()
+
+    def widgets(self) -> list[ipw.Widget]:
+        """Nothing, while nothing is wrong."""
+        if not self._lines:
+            return []
+        if self._html is None:
+            self._html = ipw.HTML(self._text())
+        return [self._html]
+
+    def _text(self) -> str:
+        return "".join(f'<div class="ochre-problem" role="alert">{escape(line)}</div>' for line in self._lines)
+
+
+def _can_be_set(cls: type[Settings], name: str) -> bool:
+    """Not a plug-in's own name, and nothing that has one value only."""
+    field = cls.model_fields[name]
+    return field.title is not None and len(get_args(element_type(field.annotation))) != 1
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Settings):
+        return to_data(value)
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    return to_data(value) if isinstance(value, Settings) else value
+
+
+def _join(*parts: object) -> str:
+    return ".".join(str(part) for part in parts if part != "")
+
+
+def _below(key: str, problems: Mapping[str, Problem]) -> dict[str, Problem]:
+    """The problems at `key` and inside it, by their path from there."""
+    inside = {path: problem for path, problem in problems.items() if path == key or path.startswith(key + ".")}
+    return {path.removeprefix(key).removeprefix("."): problem for path, problem in inside.items()}
+
+
+def _named(path: str, problem: Problem) -> str:
+    return f"{path}: {problem.message}" if path else problem.message

@@ -1,0 +1,52 @@
+"""Numbers and errors in a reader's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from core.errors import OchreError
+from core.training.events import Failed
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def file_size(count: int) -> str:
+    """`820 KB`, `37.4 MB`, in powers of ten."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def note(title: str, text: str = "", kind: str = "") -> str:
+    """A framed note as HTML. kind: "", "good" or "bad". title and text are plain text."""
+    body = "".join(f"<div>{escape(line)}</div>" for line in text.splitlines())
+    role = ' role="alert"' if kind == "bad" else ""
+    return f'<div class="ochre-note {kind}"{role}><b>{escape(title)}</b>{body}</div>'
+
+
+def error_note(error: OchreError | Failed) -> str:
+    """What happened, why, and what to do, as HTML."""
+    text = "\n".join(part for part in (error.why, error.do) if part)
+    details = getattr(error, "details", "")
+    first, *lines = (error.what or "Something went wrong.").splitlines()
+    html = note(first, "\n".join([*lines, text]).strip(), "bad")
+    return html + (f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>" if details else "")
+
+
+def facts(items: Mapping[str, object]) -> str:
+    """Names and values in two columns, as HTML; the empty ones are left out."""
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
+        for name, value in items.items()
+        if value not in ("", None)
+    )
+    return f'<dl class="ochre-facts">{rows}</dl>'
