@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from core.config import sections
+from core.config.migrations import VERSION
 from core.dataset.settings import Buckets, Concept
 from core.errors import Problem
 from core.settings import Settings, plugin, setting
 from core.settings.bases import EngineConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, WeightingConfig
 
-VERSION = 1
 NETWORKS, OPTIMIZERS, SCHEDULES = plugin("networks"), plugin("optimizers"), plugin("schedules")
 WEIGHTINGS, ENGINES = plugin("weightings"), plugin("engines")
 

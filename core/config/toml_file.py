@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import tomlkit
 from tomlkit.items import AoT, Table
 
+from core.config.migrations import migrate
 from core.errors import OchreError, Problem, SettingsError
 from core.settings import Settings
 from core.settings.checks import load
@@ -31,9 +32,9 @@ def to_toml(settings: Settings) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Plain data from a TOML file. OchreError if it isn't there, isn't text, or isn't TOML."""
+    """Plain data from a TOML file, in the present layout. OchreError if it isn't there, isn't text, or isn't TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return migrate(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     except FileNotFoundError:
         raise OchreError(f"There is no config {path}.", do="Check the path.") from None
     except IsADirectoryError:

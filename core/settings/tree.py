@@ -1,0 +1,28 @@
+"""Walks through the settings classes of a job: which tables a setting holds, plug-ins' included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from core.registry import plugin_name, registry
+from core.settings.checks import plugin_kind
+from core.settings.setting import Settings
+
+
+def table_classes(owner: type[Settings], name: str) -> list[type[Settings]]:
+    """What the table of a setting, or each entry of its list, can be: one class, or every plug-in; [] for a value."""
+    kind = plugin_kind(owner, name)
+    if kind:
+        return list(registry(kind).all().values())
+    annotation = owner.model_fields[name].annotation if name in owner.model_fields else None
+    candidates = (annotation, *get_args(annotation))
+    return [cls for cls in candidates if isinstance(cls, type) and issubclass(cls, Settings)]
+
+
+def table_class(owner: type[Settings], name: str, table: Mapping[str, Any]) -> type[Settings] | None:
+    """The class of one such table; None for a value, or a plug-in that isn't there."""
+    found = table_classes(owner, name)
+    if plugin_kind(owner, name):
+        return next((cls for cls in found if plugin_name(cls) == table.get("name")), None)
+    return found[0] if found else None
