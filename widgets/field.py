@@ -136,15 +136,23 @@ class Row:
     # -- how it looks
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """Its title, and the unit of its value."""
         title = self.field.title or _words(self.name).capitalize()
         return f"{title} ({self.info.unit})" if self.info.unit else title
 
     def matches(self, words: str) -> bool:
         """Whether a search for `words` finds it: by title, name, description, or what other programs call it."""
-        text = " ".join([self.title, self.name, self.description, *self.info.also]).casefold()
+        text = " ".join([self.label, self.name, self.description, *self.info.also]).casefold()
         return all(word in text or word in text.replace("_", " ") for word in words.casefold().split())
+
+    def advanced(self) -> int:
+        """1 for an advanced setting."""
+        return int(self.info.level == "advanced")
+
+    def hides_problem(self) -> bool:
+        """Whether it is advanced and has a problem."""
+        return self.problem is not None and self.info.level == "advanced"
 
     def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
         """Its row."""
@@ -164,7 +172,7 @@ class Row:
 
     def _make_input(self) -> Any:
         common: dict[str, Any] = {
-            "description": self.title,
+            "description": self.label,
             "layout": shared(ipw.Layout),
             "tooltip": self._tooltip(),
             "_dom_classes": ("ochre-input",),

@@ -10,8 +10,9 @@ import ipywidgets as ipw
 from core.config.toml_file import set_values, to_data
 from core.errors import Problem
 from core.settings import Settings
+from widgets.body import Body
 from widgets.field import Row, explained, shared
-from widgets.tables import Body, Cards, Choice, Group
+from widgets.tables import Cards, Choice, Group
 
 Check = Callable[[dict[str, Any]], Sequence[Problem]]
 
