@@ -47,6 +47,7 @@ class Match:
     """A family's answer to a file or folder that it knows.
 
     prediction is None where nothing in the file says it.
+    refusal: why Ochre can't train a model of this variant; empty if it can.
     """
 
     family: str
@@ -54,6 +55,7 @@ class Match:
     prediction: Prediction | None
     why: tuple[str, ...]
     zero_terminal_snr: bool = False
+    refusal: str = ""
 
 
 @dataclass
@@ -171,7 +173,16 @@ class Family(ABC):
 
     @abstractmethod
     def load(self, source: Path, parts: Sequence[Part], dtypes: Mapping[Part, Any]) -> Model:
-        """Load the named parts (with their tokenizers) from a single file or a diffusers folder, on the CPU."""
+        """Load the named parts (with their tokenizers) from a single file or a diffusers folder, on the CPU.
+
+        Parts come frozen and in eval mode; prediction and zero_terminal_snr are what the source says.
+        dtypes: part -> torch.dtype, fp32 where missing. A VAE is never loaded in fp16, in which it can overflow.
+        Raises ModelFileError where a part is missing or isn't of this family.
+        """
+
+    @abstractmethod
+    def load_vae(self, source: Path, dtype: Any) -> nn.Module:
+        """Load a VAE of its own: a file, a VAE's diffusers folder, or the VAE of a whole model; else as `load`."""
 
     @abstractmethod
     def objective(self, model: Model) -> Objective:
@@ -198,7 +209,7 @@ class Family(ABC):
         """Draw a picture with the model as it stands."""
 
     @abstractmethod
-    def lora_name(self, part: Part, module_path: str) -> str:
+    def lora_name(self, model: Model, part: Part, module_path: str) -> str:
         """The name that kohya and the programs after it give a module: `lora_unet_...`."""
 
     @abstractmethod
