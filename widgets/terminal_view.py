@@ -11,7 +11,6 @@ from core.manager.training_executor import Job
 from core.training import events as e
 
 
-
 class TerminalView:
     """Follows a job until it ends."""
 
@@ -62,6 +61,8 @@ class TerminalView:
                 self._say(f"step {event.step}: saved {event.path}")
             case e.Message():
                 self._say(event.text, "yellow" if event.level == "warning" else "")
+            case e.Finished():
+                self._bar.update(self._task, description="Done")
             case e.Stopped():
                 self._say(f"Stopped after step {event.step}. Start the same run again to go on from there.")
             case e.Failed():

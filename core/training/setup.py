@@ -6,7 +6,7 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,10 @@ class Run:
 
     def gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
         """Several processes exchange gradients only at a step's last micro-batch."""
-        parts = [self.model.parts[part] for part in self.network.modules()]
-        return nullcontext() if last else self.accelerator.no_sync(*parts)
+        stack = ExitStack()
+        for part in () if last else self.network.modules():
+            stack.enter_context(self.accelerator.no_sync(self.model.parts[part]))
+        return stack
 
     def conditions(self, batch: Batch) -> Conditions:
         """What the denoiser is told of a batch, on the device."""
@@ -252,8 +254,8 @@ def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network
 
 def switch_on_checkpointing(part: Any) -> None:
     """Let a diffusers model or a transformers text encoder compute its blocks twice instead of keeping them."""
-    if hasattr(part, "gradient_checkpointing_enable"):
-        part.gradient_checkpointing_enable({"use_reentrant": False})
+    if hasattr(part, "activation_checkpointing_enable"):
+        part.activation_checkpointing_enable({"use_reentrant": False})
     else:
         part.enable_gradient_checkpointing()
 
