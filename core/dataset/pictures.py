@@ -25,7 +25,7 @@ FOREIGN_SUFFIXES = frozenset(_FOREIGN.split())
 """Pictures that aren't read here; they are named to the user, not passed over."""
 
 # only these readers are tried, whatever the name says: an EPS named .png would start Ghostscript
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "TGA", "QOI", "JPEG2000", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "TGA", "QOI", "JPEG2000", "PPM")
 
 # what Pillow's readers raise on files that are broken
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)

@@ -1,0 +1,258 @@
+"""Every kind of picture becomes the right RGB, or an error that names it; the crop that is told is the true one."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from core.contracts import Size
+from core.dataset.pictures import SUFFIXES, decode, fit, framing, load_picture, resized_size
+from core.errors import PictureError
+
+
+def noise(width: int = 40, height: int = 30) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def data_of(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def colours(picture: Image.Image) -> np.ndarray:
+    assert picture.mode == "RGB"
+    return np.asarray(picture).astype(int)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES & set(Image.registered_extensions())))
+def test_each_named_format_is_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"picture{suffix.upper()}"
+    mode = "L" if suffix == ".pgm" else "RGB"
+    noise().convert(mode).save(path)
+    picture = load_picture(path)
+    assert picture.size == (40, 30)
+    assert picture.mode == "RGB"
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees clockwise to be upright
+    image = Image.new("RGB", (40, 30), "blue")
+    image.paste("red", (0, 0, 20, 30))
+    image.save(tmp_path / "a.png", exif=exif)
+    picture = load_picture(tmp_path / "a.png")
+    assert picture.size == (30, 40)
+    assert picture.getpixel((5, 5)) == (255, 0, 0)
+    assert picture.getpixel((5, 35)) == (0, 0, 255)
+
+
+def test_transparent_parts_become_white_and_are_told() -> None:
+    image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 128), (0, 0, 10, 20))
+    decoded = decode(data_of(image, "PNG"), "a.png")
+    assert decoded.picture.getpixel((15, 5)) == (255, 255, 255)
+    assert decoded.picture.getpixel((5, 5)) == (255, 127, 127)
+    assert "white" in decoded.converted
+
+
+def test_an_alpha_channel_that_hides_nothing_is_not_told() -> None:
+    decoded = decode(data_of(noise().convert("RGBA"), "PNG"), "a.png")
+    assert (colours(decoded.picture) == colours(noise())).all()
+    assert decoded.converted == ""
+
+
+def test_a_transparent_palette() -> None:
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    image.paste(0, (0, 0, 10, 20))
+    decoded = decode(data_of(image, "PNG", transparency=0), "a.png")
+    assert decoded.picture.getpixel((5, 5)) == (255, 255, 255)
+    assert decoded.picture.getpixel((15, 5)) == (10, 200, 30)
+
+
+def test_grey_with_transparency() -> None:
+    decoded = decode(data_of(Image.new("LA", (20, 20), (100, 0)), "PNG"), "a.png")
+    assert decoded.picture.getpixel((5, 5)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("L", 90), ("1", 255), ("P", None)])
+def test_grey_and_palette_pictures_keep_their_look(mode: str, value: int | None) -> None:
+    image = Image.new(mode, (20, 20), value) if value else noise().quantize(16)
+    decoded = decode(data_of(image, "PNG"), "a.png")
+    assert (colours(decoded.picture) == colours(image.convert("RGB"))).all()
+    assert decoded.converted == ""
+
+
+RAMP = (np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16)
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """An RGB PNG of 16 bits, which Pillow reads but can't write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = values.shape
+    rows = b"".join(b"\0" + np.stack([row] * 3, -1).astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        data_of(Image.fromarray(RAMP), "PNG"),
+        data_of(Image.fromarray(RAMP), "TIFF"),
+        data_of(Image.fromarray(RAMP), "TIFF", compression="tiff_lzw"),
+        data_of(Image.fromarray(RAMP.astype(np.int32)), "TIFF"),
+        b"P5 64 64 65535\n" + RAMP.astype(">u2").tobytes(),
+        png_of_16_bits(RAMP),
+        data_of(Image.fromarray((RAMP / 65535).astype(np.float32)), "TIFF"),
+    ],
+    ids=["png", "tiff", "lzw", "tiff of 32", "pgm", "rgb", "float"],
+)
+def test_more_than_8_bits_are_scaled_not_clipped(data: bytes) -> None:
+    decoded = decode(data, "a")
+    exact = RAMP[..., None] / 65535 * 255
+    assert np.abs(colours(decoded.picture) - exact).max() <= 1.01
+    assert "8" in decoded.converted
+
+
+def test_floats_beyond_one_are_refused() -> None:
+    with pytest.raises(PictureError, match=r"a\.tif.*beyond 1"):
+        decode(data_of(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(kind: str) -> None:
+    image = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    decoded = decode(data_of(image, kind), "a")
+    assert np.abs(colours(decoded.picture)[16, 16] - [255, 0, 0]).max() <= 3
+    assert "CMYK" in decoded.converted
+
+
+def test_cmyk_with_a_profile_that_is_none() -> None:
+    decoded = decode(data_of(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "TIFF", icc_profile=b"nonsense"), "a")
+    assert decoded.picture.getpixel((5, 5)) == (255, 0, 0)
+
+
+def test_cmyk_with_the_profile_of_another_kind_of_picture() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    decoded = decode(data_of(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "TIFF", icc_profile=profile), "a")
+    assert decoded.picture.getpixel((5, 5)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode(data_of(frames[0], kind, save_all=True, append_images=frames[1:], **options), "a")
+    assert decoded.picture.getpixel((5, 5)) == (255, 0, 0)
+    assert "first frame" in decoded.converted
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9])
+def test_a_cut_off_file_is_an_error_that_names_it(kind: str, share: float, tmp_path: Path) -> None:
+    data = data_of(noise(200, 150), kind)
+    path = tmp_path / "half.png"
+    path.write_bytes(data[: max(1, int(len(data) * share))])
+    with pytest.raises(PictureError, match=r"half\.png"):
+        load_picture(path)
+
+
+def test_bytes_changed_in_the_middle(tmp_path: Path) -> None:
+    data = bytearray(data_of(noise(200, 150), "PNG"))
+    data[3000:3100] = bytes(100)
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(PictureError, match=r"a\.png is broken"):
+        load_picture(tmp_path / "a.png")
+
+
+def test_an_empty_file_a_text_and_nothing_at_all(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(PictureError, match=r"empty\.png is empty"):
+        load_picture(tmp_path / "empty.png")
+    with pytest.raises(PictureError, match=r"text\.png is no picture"):
+        load_picture(tmp_path / "text.png")
+    with pytest.raises(PictureError, match=r"gone\.png"):
+        load_picture(tmp_path / "gone.png")
+
+
+def test_a_decompression_bomb(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(PictureError, match=r"bomb\.png is too large"):
+        load_picture(tmp_path / "bomb.png")
+
+
+def test_postscript_under_another_name_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(PictureError, match="no picture"):
+        load_picture(tmp_path / "a.png")
+
+
+def test_framing_tells_the_true_crop() -> None:
+    """kohya's trainer tells top 10, left 0 for this picture; what is cut is 16 columns on the left."""
+    told = framing(Size(height=1000, width=1500), Size(height=832, width=1216))
+    assert told.crop == (0, 16)
+    assert told.original == (1000, 1500)
+    assert told.target == (832, 1216)
+
+
+sides = st.integers(16, 3000)
+bucket_sides = st.integers(1, 40).map(lambda n: n * 32)
+
+
+@given(sides, sides, bucket_sides, bucket_sides)
+def test_a_resized_picture_just_covers_its_bucket(
+    width: int, height: int, bucket_width: int, bucket_height: int
+) -> None:
+    bucket = Size(height=bucket_height, width=bucket_width)
+    size = resized_size(Size(height=height, width=width), bucket)
+    assert size.height >= bucket.height
+    assert size.width >= bucket.width
+    assert size.height == bucket.height or size.width == bucket.width
+    top, left = framing(Size(height=height, width=width), bucket).crop
+    assert 0 <= top <= size.height - bucket.height
+    assert 0 <= left <= size.width - bucket.width
+
+
+def test_fit_cuts_what_it_tells() -> None:
+    """Each column of the picture has its own grey, so that one sees in the result which are left."""
+    columns = np.broadcast_to(np.arange(101, dtype=np.uint8)[None, :, None] * 2, (64, 101, 3))
+    bucket = Size(height=64, width=64)
+    picture = Image.fromarray(np.ascontiguousarray(columns))
+    for flip in (False, True):
+        pixels, told = fit(picture, bucket, flip)
+        whole = columns[:, ::-1] if flip else columns
+        top, left = told.crop
+        expected = whole[top : top + 64, left : left + 64] / 127.5 - 1
+        assert np.abs(pixels.permute(1, 2, 0).numpy() - expected).max() < 1e-6
+
+
+def test_fit_gives_floats_from_minus_one_to_one() -> None:
+    image = Image.new("RGB", (100, 60), "black")
+    image.paste("white", (50, 0, 100, 60))
+    pixels, _ = fit(image, Size(height=64, width=96))
+    assert pixels.shape == (3, 64, 96)
+    assert pixels.dtype == torch.float32
+    assert pixels.min() == -1
+    assert pixels.max() == 1
+
+
+def test_a_mirrored_picture_is_the_mirror_image() -> None:
+    bucket = Size(height=64, width=64)
+    plain, _ = fit(noise(150, 90), bucket)
+    mirrored, _ = fit(noise(150, 90), bucket, flip=True)
+    assert torch.equal(plain.flip(2), mirrored)
