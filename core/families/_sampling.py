@@ -32,7 +32,8 @@ def sampler(model: Model) -> DDIMScheduler:
         **betas(model),
         prediction_type=model.prediction,
         rescale_betas_zero_snr=model.zero_terminal_snr,
-        timestep_spacing="trailing" if model.zero_terminal_snr else "leading",
+        # Only v-prediction can begin where there is no picture in the noise at all.
+        timestep_spacing="trailing" if model.zero_terminal_snr and model.prediction == "v_prediction" else "leading",
         steps_offset=model.noise_schedule.get("steps_offset", 1),
         clip_sample=False,
         set_alpha_to_one=False,
@@ -49,6 +50,7 @@ def draw_latents(
     """Latents 1 C h w, fp32, from noise that only the seed decides.
 
     predict: (latents, times), both with a batch of 2 -> the output for the negative prompt and for the positive one.
+    A guidance of 1 or less is the positive prompt alone, as in diffusers.
     """
     import torch
 
@@ -58,7 +60,7 @@ def draw_latents(
     for time in scheduler.timesteps:
         noisy = scheduler.scale_model_input(torch.cat([latents] * 2), time)
         negative, positive = predict(noisy, time.to(device).expand(2)).float().chunk(2)
-        guided = negative + request.guidance * (positive - negative)
+        guided = negative + max(request.guidance, 1.0) * (positive - negative)
         latents = scheduler.step(guided, time, latents).prev_sample
     return latents
 
