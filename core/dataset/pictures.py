@@ -70,8 +70,8 @@ def decode(data: bytes, path: Path | str) -> Decoded:
         with Image.open(BytesIO(data), formats=_FORMATS) as opened:
             changes = _changes_of_file(opened)
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            picture, change = _to_rgb(upright)
+            ImageOps.exif_transpose(opened, in_place=True)
+            picture, change = _to_rgb(opened)
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} is no picture, or a broken one.", do="Save it again as PNG or JPEG.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
