@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import tomlkit
 from tomlkit.items import AoT, Table
 
+from core.config.lora import LoraConfig
 from core.config.migrations import migrate
 from core.errors import OchreError, Problem, SettingsError
 from core.settings import Settings
 from core.settings.checks import load
+from core.settings.tree import chooses_plugin
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -99,8 +101,8 @@ def _renames(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return "name" in new and "name" in old and new["name"] != old["name"]
 
 
-def set_values(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with settings given by path (`networks.0.rank`) changed.
+def set_values(data: Mapping[str, Any], values: Mapping[str, Any], job: type[Settings] = LoraConfig) -> dict[str, Any]:
+    """A job's `data` with settings given by path (`networks.0.rank`) changed.
 
     Choosing another plug-in (`optimizer.name`) replaces its table. OchreError for a path that leads nowhere.
     """
@@ -110,7 +112,7 @@ def set_values(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         place: Any = changed
         for key in parents:
             place = _enter(place, key, path)
-        if last == "name" and isinstance(place, dict) and "name" in place and place["name"] != value:
+        if last == "name" and chooses_plugin(job, parents) and place.get("name") != value:
             place.clear()
         if isinstance(place, list):
             place[_index(place, last, path)] = value

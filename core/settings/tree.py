@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from core.registry import plugin_name, registry
@@ -26,3 +26,12 @@ def table_class(owner: type[Settings], name: str, table: Mapping[str, Any]) -> t
     if plugin_kind(owner, name):
         return next((cls for cls in found if plugin_name(cls) == table.get("name")), None)
     return found[0] if found else None
+
+
+def chooses_plugin(job: type[Settings], path: Sequence[str]) -> bool:
+    """Whether the table at a path (keys, and places in lists) is a plug-in's, so that its `name` chooses it."""
+    *parents, last = [key for key in path if not key.isdecimal()] or [""]
+    owners = [job]
+    for key in parents:
+        owners = [cls for owner in owners for cls in table_classes(owner, key)]
+    return any(plugin_kind(owner, last) for owner in owners)

@@ -1,0 +1,50 @@
+"""Files of older versions are brought up to date, one version at a time; those of newer ones are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.lora import LoraConfig
+from core.config.migrations import MIGRATIONS, VERSION, migrate
+from core.config.toml_file import read_config, read_toml
+from core.errors import SettingsError
+
+
+def _to_2(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != "old"} | {"new": data["old"] * 10}
+
+
+def _to_3(data: dict[str, Any]) -> dict[str, Any]:
+    return data | {"new": data["new"] + 1}
+
+
+def test_each_version_follows_the_one_before() -> None:
+    data = {"version": 1, "old": 4}
+    assert migrate(data, "run.toml", (_to_2, _to_3)) == {"version": 3, "new": 41}
+    assert data == {"version": 1, "old": 4}
+    assert migrate({"version": 2, "new": 4}, "run.toml", (_to_2, _to_3)) == {"version": 3, "new": 5}
+    assert migrate({"version": 3, "new": 4}, "run.toml", (_to_2, _to_3)) == {"version": 3, "new": 4}
+
+
+def test_the_layout_of_now_is_one_more_than_the_migrations() -> None:
+    assert len(MIGRATIONS) + 1 == VERSION == LoraConfig().version
+
+
+def test_a_newer_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f"version = {VERSION + 1}\nsettings_of_tomorrow = 1\n")
+    with pytest.raises(SettingsError, match=r"newer Ochre.*run update\.sh") as caught:
+        read_toml(path)
+    assert str(path) in str(caught.value)
+    assert [problem.path for problem in caught.value.problems] == ["version"]
+
+
+@pytest.mark.parametrize("version", ['"1"', "true", "0", "1.5"])
+def test_a_version_that_is_none_is_left_for_the_check(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(f"version = {version}\n")
+    with pytest.raises(SettingsError, match="version: must be"):
+        read_config(LoraConfig, path)
