@@ -10,7 +10,7 @@ import ipywidgets as ipw
 from core.config.toml_file import set_values, to_data
 from core.errors import Problem
 from core.settings import Settings
-from widgets.body import Body
+from widgets.body import Body, Node
 from widgets.field import Row, explained, shared
 from widgets.tables import Cards, Choice, Group
 
@@ -53,7 +53,7 @@ class Form:
     def replace(self, values: Mapping[str, Any]) -> None:
         """Set settings by path, as if the user had."""
         seen = self._seen | set(values)
-        self.fill(set_values(self.data(), values))
+        self.fill(set_values(self.data(), values, self._root.cls))
         self._seen = seen
         self._changed(next(iter(values)))
 
@@ -73,11 +73,22 @@ class Form:
 
     def row(self, path: str) -> Row:
         """The row of a setting."""
-        node: Any = self._root
+        node: Node | None = self._root
         for key in path.split("."):
-            node = node.children[key]
+            node = node.inside(key) if node else None
         assert isinstance(node, Row), path
         return node
+
+    def title(self, path: str) -> str:
+        """What a setting is called, with the titles of the tables that it stands in."""
+        titles: list[str] = []
+        node: Node | None = self._root
+        for key in path.split("."):
+            node = node.inside(key) if node else None
+            title = node.label if node else key
+            if titles[-1:] != [title]:
+                titles.append(title)
+        return " › ".join(titles)
 
     def cards(self, name: str) -> Cards:
         """A list of settings."""
@@ -89,9 +100,14 @@ class Form:
         """One section's rows, without its header."""
         return self._bodies[name].widget
 
-    def sections(self, names: Sequence[str]) -> ipw.VBox:
+    def sections(self, names: Sequence[str], search: bool = True) -> ipw.VBox:
         """Sections that open when their header is pressed, and a search over all of them."""
         shown = [self._section(name) for name in names]
+        above = self._search(shown) if search else []
+        return ipw.VBox([*above, *(section.widget for section in shown)], _dom_classes=("ochre-sections",))
+
+    @staticmethod
+    def _search(shown: Sequence[Section]) -> list[ipw.Widget]:
         search = ipw.Text(
             placeholder="Find a setting by any of its names: rank, network_dim ...",
             description="Search",
@@ -105,7 +121,7 @@ class Form:
             nothing.layout.display = None if any(found) else "none"
 
         search.observe(find, "value")
-        return ipw.VBox([search, nothing, *(section.widget for section in shown)], _dom_classes=("ochre-sections",))
+        return [search, nothing]
 
     def _section(self, name: str) -> Section:
         if name not in self._sections:
@@ -159,7 +175,7 @@ class Section:
         """Write the header, with the number of problems inside."""
         self._problems = problems
         node = self._body.node
-        chosen = f": {node.label}" if isinstance(node, Choice) else ""
+        chosen = f": {node.chosen}" if isinstance(node, Choice) else ""
         wrong = f" ({problems} to correct)" if problems else ""
         self._header.description = f"{self._title}{chosen}{wrong}"
         (self._header.add_class if problems else self._header.remove_class)("ochre-wrong")
