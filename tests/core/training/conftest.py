@@ -1,0 +1,76 @@
+"""Small real models and pictures for runs that take seconds."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+from core.config.lora import LoraConfig
+from core.config.toml_file import merge, to_toml
+from core.contracts import Family
+from core.families._saving import save_folder
+from core.manager.training_executor import Job, TrainingExecutor
+from core.registry import registry
+from core.settings.checks import load
+from core.training.events import Event
+
+Start = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny model of each family, as a diffusers folder."""
+    folder, found = tmp_path_factory.mktemp("bases"), {}
+    families: dict[str, type[Family]] = registry("families").all()
+    for name, family in families.items():
+        found[name] = save_folder(family().tiny(), folder / name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of two shapes, with captions."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(6):
+        picture = Image.new("RGB", ((128, 128), (256, 64))[index % 2], (40 * index, 120, 200))
+        ImageDraw.Draw(picture).ellipse((10, 10, 50, 50), (255, 40 * index, 0))
+        picture.save(folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(f"a ball, blue, number {index}")
+    return folder
+
+
+@pytest.fixture
+def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable[..., Path]:
+    """Writes a run.toml for a short run on a tiny model; `concept` among the changes changes the one concept."""
+
+    def write(family: str = "sd15", changes: Mapping[str, Any] | None = None) -> Path:
+        data: dict[str, Any] = {
+            "base": {"source": str(bases[family])},
+            "concepts": [{"name": "balls", "folder": str(pictures), "trigger_word": "ohx"}],
+            "buckets": {"resolution": 128, "minimum": 64},
+            "networks": [{"name": "lora", "rank": 4, "alpha": 4}],
+            "training": {"epochs": 2, "train_batch_size": 2},
+            "memory": {"precision": "fp32", "cache_folder": str(tmp_path / "cache")},
+            "saving": {"dtype": "fp32", "workspace": str(tmp_path / "run")},
+            "logging": {"tensorboard": False},
+        }
+        changes = dict(changes or {})
+        data["concepts"][0] |= changes.pop("concept", {})
+        path = tmp_path / "config.toml"
+        path.write_text(to_toml(load(LoraConfig, merge(data, changes))), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def train(run_toml: Callable[..., Path]) -> Callable[..., tuple[Job, Event | None]]:
+    """Runs a short training to its end."""
+
+    def run(family: str = "sd15", changes: Mapping[str, Any] | None = None) -> tuple[Job, Event | None]:
+        job = TrainingExecutor().start(run_toml(family, changes))
+        return job, job.wait(120)
+
+    return run
