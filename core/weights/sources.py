@@ -111,7 +111,8 @@ def _downloaded_before(name: str, cause: Exception) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        # The index alone is asked for, because the hub's list of all files has some that are never downloaded.
+        folder = Path(snapshot_download(name, allow_patterns=[INDEX], local_files_only=True))
     except LocalEntryNotFoundError:
         folder = Path()
     if (folder / INDEX).is_file():

@@ -144,7 +144,7 @@ def test_a_folder_without_a_parts_weights(family, saved, tmp_path):
     _, folder, _ = saved
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "text_encoder" / "model.safetensors").unlink()
-    with pytest.raises(ModelFileError, match="text encoder is missing.*no weights"):
+    with pytest.raises(ModelFileError, match=r"text encoder is missing.*no weights"):
         family.load(copy, ["text_1"], {})
     family.load(copy, ["vae"], {})
     shutil.rmtree(copy / "vae")
