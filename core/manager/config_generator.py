@@ -143,7 +143,8 @@ def _beyond(family: type[Family], config: LoraConfig) -> Iterator[Problem]:
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
     """The settings in which two data differ; lists of one length are compared entry by entry."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
+    if _both_tables(before, after):
+        before, after = before or {}, after or {}
         for key in [*before, *(key for key in after if key not in before)]:
             if _renamed(before, after) and key not in after:
                 continue  # a plug-in's setting that went with the plug-in
@@ -153,6 +154,12 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             yield from changes(one, other, f"{path}.{index}")
     elif before != after:
         yield Change(path, before, after)
+
+
+def _both_tables(before: Any, after: Any) -> bool:
+    """Whether both are tables; one of them may be missing."""
+    sides = [side for side in (before, after) if side is not None]
+    return bool(sides) and all(isinstance(side, Mapping) for side in sides)
 
 
 def _renamed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

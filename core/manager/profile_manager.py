@@ -78,7 +78,7 @@ class ProfileManager:
         """The profiles that can be used (for a family), Ochre's first. Those that can't are told by `broken`."""
         found = [profile for profile in self._all(kind) if isinstance(profile, Profile)]
         fitting = [profile for profile in found if not (family and profile.families) or family in profile.families]
-        return sorted(fitting, key=lambda one: (one.user, one.about.get("min_gb", 0), one.title))
+        return sorted(fitting, key=lambda one: (one.user, 0 if one.user else one.about.get("min_gb", 0), one.title))
 
     def broken(self, kind: Kind) -> list[OchreError]:
         """What is wrong with the files that are no usable profiles."""
@@ -249,10 +249,12 @@ def _wrong(about: Any, overlays: Any, kind: Kind) -> list[Problem]:
     problems = []
     if about.get("kind", kind) != kind:
         problems.append(Problem("about.kind", f"must be {kind!r} in this folder (it is {about['kind']!r})"))
-    known = registry("families").names()
     named = about.get("families", [])
-    if not isinstance(named, list) or not isinstance(overlays, Mapping):
+    if not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
         return [*problems, Problem("about.families", "must be a list of families")]
+    if not (isinstance(overlays, Mapping) and all(isinstance(overlay, Mapping) for overlay in overlays.values())):
+        return [*problems, Problem("family", "must hold a table for each family")]
+    known = registry("families").names()
     for name in dict.fromkeys([*named, *overlays]):
         if name not in known:
             problems.append(Problem("about.families", f"there is no family {name!r}; there are {', '.join(known)}"))
