@@ -78,12 +78,12 @@ def _missing(path: Path) -> ModelFileError:
 
 def _from_hub(name: str, weights: bool) -> Path:
     # Here, because huggingface_hub takes a while to import, and a local file needs none of it.
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
+        HTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -100,9 +100,17 @@ def _from_hub(name: str, weights: bool) -> Path:
     except HFValidationError as error:
         raise _missing(Path(name)) from error
     except HfHubHTTPError as error:
-        raise ModelFileError(f"The hub doesn't give {name}.", f"{error}.", "Try again later.") from error
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx.TransportError) as error:
+        raise ModelFileError(f"The hub doesn't give {name}.", _first_line(error), "Try again later.") from error
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HTTPError) as error:  # HTTPError: no connection, a time-out
         return _downloaded_before(name, error)
+    except OSError as error:
+        raise ModelFileError(
+            f"{name} can't be downloaded.", _first_line(error), "Free some space on the disk."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") + "."
 
 
 def _downloaded_before(name: str, cause: Exception) -> Path:
@@ -119,7 +127,7 @@ def _downloaded_before(name: str, cause: Exception) -> Path:
         return folder
     raise ModelFileError(
         f"{name} is no file here, and the hub can't be reached.",
-        f"{cause}.",
+        _first_line(cause),
         "Check the path, or the network connection.",
     ) from cause
 
