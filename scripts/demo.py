@@ -38,9 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_config(workspace: Path) -> Path:
-    """Write the demo profile's run.toml into a workspace."""
+    """Write the demo profile's run.toml, with the memory profile of this machine, into a workspace."""
     generator, profiles = ConfigGenerator(), ProfileManager()
-    data, _ = profiles.apply(profiles.get("training", "demo"), generator.default())
+    data, _ = profiles.apply(profiles.propose_memory(generator.machine), generator.default())
+    data, _ = profiles.apply(profiles.get("training", "demo"), data)
     return generator.write(generator.checked(data), workspace / "run.toml")
 
 

@@ -123,6 +123,17 @@ def test_the_last_profile_chosen_is_the_one_that_stands(kind: Kind) -> None:
         assert laid == alone[second.name, after], f"{first.name} for {before} stays under {second.name} for {after}"
 
 
+@pytest.mark.parametrize("profile", FOR_USERS, ids=_id)
+def test_of_the_demo_only_its_model_pictures_prompts_and_name_stay(profile: Profile) -> None:
+    """It is what stands in the panel at first."""
+    demo, _ = MANAGER.apply(MANAGER.get("training", "demo"), to_data(LoraConfig()))
+    for family in _families(profile):
+        after_demo, _ = MANAGER.apply(profile, demo, family)
+        alone, _ = MANAGER.apply(profile, to_data(LoraConfig()), family)
+        left = {change.path for change in ConfigGenerator().changes(alone, after_demo)}
+        assert left <= {"base.source", "concepts", "sampling.prompts", "saving.name"}
+
+
 def test_the_demo_needs_nothing_of_the_user() -> None:
     laid, _ = MANAGER.apply(MANAGER.get("training", "demo"), to_data(LoraConfig()))
     config, problems = validate(LoraConfig, laid)
