@@ -37,6 +37,10 @@ class Node(Protocol):
         """Show these problems, and no others."""
         ...
 
+    def inside(self, key: str) -> Node | None:
+        """What stands in it under a name or a number; None for nothing."""
+        ...
+
     def matches(self, words: str) -> bool:
         """Whether a search finds something in it."""
         ...
@@ -110,14 +114,21 @@ class Body:
 
 
 class Card(Body):
-    """One entry of a list."""
+    """One entry of a list.
 
-    def __init__(self, node: Node, remove: Callable[[Card], None] | None) -> None:
+    remove: gives what the button for removing it calls, or None for no button. extra: gives what stands under its rows.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        remove: Callable[[], Callable[[Card], None] | None],
+        extra: Callable[[Card], list[ipw.Widget]],
+    ) -> None:
         super().__init__(node)
-        self._remove = remove
+        self._remove, self._extra = remove, extra
         self._card: Any = None
         self._title: Any = None
-        self.extra: list[ipw.Widget] = []
 
     @property
     def widget(self) -> ipw.VBox:
@@ -127,7 +138,7 @@ class Card(Body):
             self._title = ipw.HTML(layout=shared(ipw.Layout))
             head = ipw.HBox([self._title, *self._remove_button()], layout=shared(ipw.Layout))
             head.add_class("ochre-card-head")
-            self._card = ipw.VBox([head, body, *self.extra], _dom_classes=("ochre-card",))
+            self._card = ipw.VBox([head, body, *self._extra(self)], _dom_classes=("ochre-card",))
             self._entitle()
         return self._card
 
@@ -136,7 +147,7 @@ class Card(Body):
         self._entitle()
 
     def _remove_button(self) -> list[ipw.Button]:
-        remove = self._remove
+        remove = self._remove()
         if remove is None:
             return []
         button = ipw.Button(description="Remove", icon="trash", _dom_classes=("ochre-remove",))

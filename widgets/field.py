@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from html import escape
@@ -17,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import Problem
 from core.settings import info
+from widgets.wording import explained
 
 WidgetT = TypeVar("WidgetT", bound=ipw.Widget)
 Replace = Callable[[Mapping[str, Any]], None]
@@ -141,6 +141,9 @@ class Row:
         title = self.field.title or _words(self.name).capitalize()
         return f"{title} ({self.info.unit})" if self.info.unit else title
 
+    def inside(self, key: str) -> None:
+        """Nothing stands in a row."""
+
     def matches(self, words: str) -> bool:
         """Whether a search for `words` finds it: by title, name, description, or what other programs call it."""
         text = " ".join([self.label, self.name, self.description, *self.info.also]).casefold()
@@ -235,11 +238,6 @@ def replacement_button(problem: Problem, replace: Replace) -> ipw.Button:
     button = ipw.Button(description=f"Use {said}", tooltip=problem.message, _dom_classes=("ochre-fix",))
     button.on_click(lambda _: replace(problem.replacement or {}))
     return button
-
-
-def explained(text: str) -> str:
-    """A description as HTML: what stands in backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _chosen(value: Any) -> str:

@@ -11,8 +11,9 @@ from core.config.toml_file import set_values, to_data
 from core.errors import Problem
 from core.settings import Settings
 from widgets.body import Body, Node
-from widgets.field import Row, explained, shared
+from widgets.field import Row, shared
 from widgets.tables import Cards, Choice, Group
+from widgets.wording import explained
 
 Check = Callable[[dict[str, Any]], Sequence[Problem]]
 

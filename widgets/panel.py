@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import ClassVar
 
 import ipywidgets as ipw
@@ -20,15 +19,8 @@ class Panel:
 
     def theme(self) -> ipw.Widget:
         """Choose how the notebook looks."""
-        return self._theme.dress(
-            heading("Theme", "Applies to every cell below, and is remembered."), self._theme.chooser
-        )
+        return self._theme.dress(self._theme.chooser)
 
     def dress(self, *content: ipw.Widget) -> ipw.VBox:
         """A cell in the theme's colours."""
         return self._theme.dress(*content)
-
-
-def heading(title: str, lead: str = "") -> ipw.HTML:
-    """The title of a cell, and a sentence."""
-    return ipw.HTML(f'<h3>{escape(title)}</h3><div class="ochre-lead">{escape(lead)}</div>')

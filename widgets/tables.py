@@ -15,7 +15,8 @@ from core.registry import registry
 from core.settings import Settings, info
 from core.settings.checks import plugin_kind
 from widgets.body import Card, Message, Node
-from widgets.field import Replace, Row, element_type, explained
+from widgets.field import Replace, Row, element_type
+from widgets.wording import explained
 
 
 def make_node(owner: type[Settings], name: str, replace: Replace) -> Node:
@@ -61,6 +62,9 @@ class Group:
         known = {_join(name, path) for name, found in inside.items() for path in found}
         self._message.show([_named(path, problem) for path, problem in problems.items() if path not in known])
 
+    def inside(self, key: str) -> Node | None:
+        return self.children.get(key)
+
     def matches(self, words: str) -> bool:
         return any(child.matches(words) for child in self.children.values())
 
@@ -92,7 +96,9 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What a card is called that holds it."""
+        """Its title, or what a card is called that holds it."""
+        if self.field is not None:
+            return self.field.title or ""
         return str(self._named("name") or self._named("prompt") or "New")
 
     def _named(self, name: str) -> Any:
@@ -138,6 +144,11 @@ class Choice:
 
     @property
     def label(self) -> str:
+        """Its title; in a list, that of the chosen plug-in."""
+        return self.chosen if get_origin(self.field.annotation) is list else self.field.title or ""
+
+    @property
+    def chosen(self) -> str:
         """The chosen plug-in's label."""
         return next((label for label, name in self.chooser.options if name == self.name), str(self.name))
 
@@ -155,8 +166,11 @@ class Choice:
         if self._unknown is None:
             self._group().show({path: problem for path, problem in problems.items() if path not in own})
 
+    def inside(self, key: str) -> Node | None:
+        return self.chooser if key == "name" else self._group().inside(key) if self._unknown is None else None
+
     def matches(self, words: str) -> bool:
-        found = self.chooser.matches(words) or words.casefold() in self.label.casefold()
+        found = self.chooser.matches(words) or words.casefold() in self.chosen.casefold()
         return found or (self._unknown is None and self._group().matches(words))
 
     def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
@@ -190,7 +204,7 @@ class Choice:
 class Cards:
     """A list of groups or plug-ins: a card for each, with a button that removes it, and one that adds another.
 
-    fixed: there are neither of these buttons.
+    fixed: there are neither of these buttons. extra: what a panel puts under each card's rows.
     """
 
     def __init__(self, field: FieldInfo, make: Callable[[], Group | Choice], cls: type[Settings]) -> None:
@@ -198,6 +212,7 @@ class Cards:
         self.changed: Callable[[str], None] = lambda path: None
         self.cards: list[Card] = []
         self.fixed = False
+        self.extra: Callable[[Card], list[ipw.Widget]] = lambda card: []
         self._message = Message()
         self._add: Any = None
         self.fill(_default(field))
@@ -217,6 +232,9 @@ class Cards:
         for index, card in enumerate(self.cards):
             card.show(_below(str(index), problems))
         self._message.show([problem.message for path, problem in problems.items() if path == ""])
+
+    def inside(self, key: str) -> Node | None:
+        return self.cards[int(key)].node if key.isdecimal() and int(key) < len(self.cards) else None
 
     def matches(self, words: str) -> bool:
         title = (self.field.title or "").casefold()
@@ -252,7 +270,7 @@ class Cards:
         self.changed("")
 
     def _new_card(self) -> Card:
-        card = Card(self._make(), None if self.fixed else self.remove)
+        card = Card(self._make(), lambda: None if self.fixed else self.remove, lambda card: self.extra(card))
         card.changed = lambda path: self.changed(_join(self.cards.index(card), path))
         return card
 

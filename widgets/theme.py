@@ -58,7 +58,8 @@ class Theme:
     @property
     def chooser(self) -> ipw.Widget:
         """The dropdown that changes it."""
-        return ipw.VBox([self._chooser], _dom_classes=("ochre-row",))
+        help_text = ipw.HTML('<div class="ochre-help">Applies to every cell, and is remembered.</div>')
+        return ipw.VBox([self._chooser, help_text], _dom_classes=("ochre-row",))
 
     def dress(self, *content: ipw.Widget) -> ipw.VBox:
         """A cell of a panel: `content` in the theme's colours."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 
 from core.errors import OchreError
 from core.training.events import Failed
+
+
+def explained(text: str) -> str:
+    """Plain text as HTML: what stands in backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def duration(seconds: float) -> str:
@@ -28,7 +34,7 @@ def file_size(count: int) -> str:
 
 def note(title: str, text: str = "", kind: str = "") -> str:
     """A framed note as HTML. kind: "", "good" or "bad". title and text are plain text."""
-    body = "".join(f"<div>{escape(line)}</div>" for line in text.splitlines())
+    body = "".join(f"<div>{explained(line)}</div>" for line in text.splitlines())
     role = ' role="alert"' if kind == "bad" else ""
     return f'<div class="ochre-note {kind}"{role}><b>{escape(title)}</b>{body}</div>'
 
