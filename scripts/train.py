@@ -17,7 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./run-cmd.sh train", description=__doc__)
     parser.add_argument("--config-path", type=Path, required=True, help="the run.toml")
     parser.add_argument("--workspace", type=Path, help="the run's folder (a new one is made where none is given)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting: training.epochs=5")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting: training.epochs=5"
+    )
     options = parser.parse_args(arguments)
     try:
         changes = parse_flags(LoraConfig, options.set)

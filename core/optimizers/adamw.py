@@ -40,4 +40,6 @@ class AdamW(OptimizerConfig):
         from torch.optim import AdamW
 
         beta_1, beta_2 = self.betas
-        return AdamW(groups, betas=(beta_1, beta_2), weight_decay=self.weight_decay, eps=self.eps)
+        # one kernel for all weights: a LoRA's many small tensors take six times as long one by one on a CPU
+        fused = all(weight.device.type in ("cpu", "cuda") for group in groups for weight in group["params"])
+        return AdamW(groups, betas=(beta_1, beta_2), weight_decay=self.weight_decay, eps=self.eps, fused=fused)

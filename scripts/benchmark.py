@@ -1,0 +1,114 @@
+"""Measures the loop against a bare one, hand-written on diffusers and peft: `./run-cmd.sh benchmark`.
+
+Time: single steps of the two in turn on the same model, pictures and batch size; the median of the pairs' ratios.
+Memory: the peak of a process that runs only the one, against a process that runs only the other.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import OchreError
+
+LIMITS = {"demo": 1.15, "50m": 1.05}
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: every ratio of time is within its limit."""
+    parser = argparse.ArgumentParser(prog="./run-cmd.sh benchmark", description=__doc__)
+    parser.add_argument(
+        "--model", choices=[*LIMITS, "all"], default="all", help="the demo model, or a UNet of 50 M weights"
+    )
+    parser.add_argument("--pairs", type=int, default=200, help="pairs of steps")
+    parser.add_argument("--memory-of", choices=["ours", "bare"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.memory_of:
+        print(json.dumps(memory_of(options.memory_of, options.model, options.folder)))
+        return 0
+    names = list(LIMITS) if options.model == "all" else [options.model]
+    try:
+        return max(compare(name, options.pairs) for name in names)
+    except OchreError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def compare(name: str, pairs: int) -> int:
+    """Measure one model and print a line. 1 if it is slower than its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours, bare = steps_of("ours", name, Path(folder)), steps_of("bare", name, Path(folder))
+        for step in (ours, bare, ours, bare):
+            step()  # the first steps warm up
+        ratios, seconds = [], []
+        for _ in range(pairs):
+            mine, theirs = timed(ours), timed(bare)
+            ratios.append(mine / theirs)
+            seconds.append(theirs)
+        memory = {which: measured_memory(which, name, Path(folder)) for which in ("ours", "bare")}
+    ratio, limit = statistics.median(ratios), LIMITS[name]
+    quarters = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratio] * 3
+    verdict = "ok" if ratio <= limit else "TOO SLOW"
+    print(
+        f"{name}: a step costs {ratio:.3f} times the bare one's {statistics.median(seconds) * 1000:.0f} ms "
+        f"(quartiles {quarters[0]:.3f} to {quarters[2]:.3f}, {pairs} pairs; limit {limit}): {verdict}; "
+        f"peak memory {memory['ours'] / 1e9:.2f} GB against {memory['bare'] / 1e9:.2f} GB"
+    )
+    return int(ratio > limit)
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Seconds of a step."""
+    begin = time.perf_counter()
+    step()
+    return time.perf_counter() - begin
+
+
+def measured_memory(which: str, name: str, folder: Path) -> int:
+    """Peak bytes of a process of its own that loads the model and takes a few steps."""
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.benchmark",
+        "--memory-of",
+        which,
+        "--model",
+        name,
+        "--folder",
+        str(folder),
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def memory_of(which: str, name: str, folder: Path) -> int:
+    """What `measured_memory` asks its process for."""
+    import resource
+
+    import torch
+
+    step = steps_of(which, name, folder)
+    for _ in range(3):
+        step()
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def steps_of(which: str, name: str, folder: Path) -> Callable[[], object]:
+    """A function that takes one step of ours, or of the bare loop."""
+    from scripts._bare_loop import bare_steps, benchmark_case, our_steps
+
+    case = benchmark_case(name, folder)
+    return our_steps(case) if which == "ours" else bare_steps(case)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
