@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,18 +87,22 @@ def _summary(cls: type) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def merge(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with `changes` laid over it. A list, and a table whose `name` changes, are replaced whole."""
+def merge(
+    data: Mapping[str, Any], changes: Mapping[str, Any], job: type[Settings] = LoraConfig, parents: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A job's `data` with `changes` laid over it. A list, and the table of a plug-in that changes, are replaced whole.
+
+    parents: where in the job these tables stand.
+    """
     merged = dict(data)
     for key, value in changes.items():
-        old = merged.get(key)
-        whole = not (isinstance(old, Mapping) and isinstance(value, Mapping)) or _renames(old, value)
-        merged[key] = value if whole else merge(old, value)  # type: ignore[arg-type]
+        old, here = merged.get(key), (*parents, key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            other = old.get("name") != value.get("name", old.get("name")) and chooses_plugin(job, here)
+            merged[key] = value if other else merge(old, value, job, here)
+        else:
+            merged[key] = value
     return merged
-
-
-def _renames(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return "name" in new and "name" in old and new["name"] != old["name"]
 
 
 def set_values(data: Mapping[str, Any], values: Mapping[str, Any], job: type[Settings] = LoraConfig) -> dict[str, Any]:
