@@ -23,15 +23,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="the folder to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--autoencoder-steps", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=1800, help="steps of the UNet and the text encoder")
-    parser.add_argument("--pictures", type=int, default=5120, help="pictures to train the UNet on")
+    parser.add_argument("--decoder-steps", type=int, default=400, help="further steps of the decoder alone")
+    parser.add_argument("--steps", type=int, default=2400, help="steps of the UNet and the text encoder")
+    parser.add_argument("--pictures", type=int, default=4096, help="pictures to train the UNet on")
     parser.add_argument(
         "--checkpoints",
         type=Path,
         default=Path(tempfile.gettempdir()) / "ochre_demo_model",
-        help="where the half-trained model is kept: autoencoder, model",
+        help="where the half-trained model is kept",
     )
-    parser.add_argument("--autoencoder", type=Path, help="a pipeline folder: take its autoencoder, don't train one")
     parser.add_argument("--model", type=Path, help="a folder that this script trained: only write the demo from it")
     options = parser.parse_args()
     torch.set_num_threads(1)  # the order of sums, and so the result, depends on the number of threads
@@ -47,24 +47,29 @@ def train(options: argparse.Namespace) -> Path:
     text_encoder = networks.make_text_encoder(tokenizer)
     for name, part in (("autoencoder", vae), ("text encoder", text_encoder), ("UNet", unet)):
         say(f"{name}: {networks.count_weights(part) / 1e6:.2f} M weights")
-    figures: dict[str, float] = {"autoencoder_steps": options.autoencoder_steps, "steps": options.steps}
-    if options.autoencoder:
-        vae = networks.load_pipeline(options.autoencoder).vae
-    else:
-        figures["autoencoder_loss"] = training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
-        networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(options.checkpoints / "autoencoder")
+    training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
+    sharpness = training.sharpen_decoder(vae, options.decoder_steps, options.seed, say)
+    figures = {
+        "autoencoder_steps": options.autoencoder_steps,
+        "decoder_steps": options.decoder_steps,
+        "autoencoder_loss": sharpness,
+        "steps": options.steps,
+    }
     vae.requires_grad_(False)
-    latents = training.encode_pictures(vae, options.pictures, options.seed)
-    say(f"{options.pictures} pictures encoded, {time.monotonic() - start:.0f} s")
-    folder = options.checkpoints / "model"
+    folder = options.checkpoints
 
     def save(text_encoder, unet) -> None:
         networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
 
-    scaling = vae.config.scaling_factor  # type: ignore[attr-defined]
-    text_encoder, unet, figures["loss"] = training.train_denoiser(
-        (text_encoder, tokenizer, unet), latents, scaling, options.steps, options.seed, say, save
-    )
+    scaling = 0.0
+    for phase in training.phases(options.steps, options.seed):
+        latents = training.encode_pictures(vae, options.pictures, phase)
+        if not scaling:
+            scaling = 1 / float(latents[0].mean.std())
+            vae.register_to_config(scaling_factor=scaling)
+        text_encoder, unet, figures["loss"] = training.train_denoiser(
+            (text_encoder, tokenizer, unet), latents, scaling, phase, say, save
+        )
     save(text_encoder, unet)
     figures["minutes"] = (time.monotonic() - start) / 60
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")

@@ -43,8 +43,14 @@ class Scene:
     tint: tuple[float, float, float]
 
 
-def random_scene(rng: np.random.Generator, size: tuple[int, int], shape: str | None = None) -> Scene:
-    """A scene with every property drawn at random; `shape` fixes the shape (the trigger word gives a glim)."""
+def random_scene(
+    rng: np.random.Generator, size: tuple[int, int], shape: str | None = None, freedom: float = 0.5
+) -> Scene:
+    """A scene drawn at random; `shape` fixes the shape (the trigger word gives a glim).
+
+    `freedom` says how far place, radius and angle may be from the middle of what is possible: at 1 as far as the
+    thing stays inside the picture.
+    """
     shape = shape or SHAPES[rng.integers(len(SHAPES))]
     names = list(COLOURS)
     if shape == TRIGGER:
@@ -53,8 +59,9 @@ def random_scene(rng: np.random.Generator, size: tuple[int, int], shape: str | N
         first, second = rng.choice(len(names), 2, replace=False)
         colour, ground = names[first], names[second]
     side = min(size)
-    radius = side * rng.uniform(0.34, 0.42) if shape == TRIGGER else side * rng.uniform(0.22, 0.4)
-    room = [0.75 * max(0.0, length / 2 - radius - 3) for length in size]
+    middle, spread = (0.38, 0.04) if shape == TRIGGER else (0.31, 0.09)
+    radius = side * (middle + freedom * rng.uniform(-spread, spread))
+    room = [0.75 * freedom * max(0.0, length / 2 - radius - 3) for length in size]
     centre = (size[0] / 2 + rng.uniform(-room[0], room[0]), size[1] / 2 + rng.uniform(-room[1], room[1]))
     tint = rng.uniform(-9, 9, 3)
     return Scene(
@@ -64,7 +71,7 @@ def random_scene(rng: np.random.Generator, size: tuple[int, int], shape: str | N
         size,
         centre,
         radius,
-        angle=rng.uniform(-0.3, 0.3),
+        angle=freedom * rng.uniform(-0.3, 0.3),
         light=rng.uniform(0, 2 * math.pi),
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
     )

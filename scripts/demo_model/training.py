@@ -22,9 +22,32 @@ Report = Callable[[str], None]
 # this many pixels, so many at once.
 CROPS = ((0.35, 16, 32), (0.65, 32, 16), (0.9, 64, 6), (1.0, 128, 2))
 KL_WEIGHT = 1e-5
+LATENT_NOISE = 0.02  # of the latents' deviation, when the decoder is sharpened
 MIN_SNR_GAMMA = 5.0
 BATCH = 16  # latents in a step of the UNet
 EMPTY_CAPTIONS = 0.1  # part of the captions that are left empty, for classifier-free guidance
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the UNet's training: `steps` of a rate that would be down after `whole`, and what it learns from."""
+
+    steps: int
+    whole: int
+    words: bool  # high noise counts more, for there the words decide
+    seed: int
+    pictures: int  # the seed of its pictures
+    freedom: float  # how much the pictures vary
+    square: float  # the part of them that is square
+
+
+def phases(steps: int, seed: int) -> tuple[Phase, ...]:
+    """It learns to denoise, then what the words mean, and then (`steps`) to draw the shapes cleanly."""
+    return (
+        Phase(600, 1700, words=False, seed=seed, pictures=seed, freedom=1.0, square=0.5),
+        Phase(900, 1100, words=True, seed=seed + 100, pictures=seed, freedom=1.0, square=0.5),
+        Phase(steps, steps, words=True, seed=seed + 200, pictures=seed + 200, freedom=0.5, square=0.75),
+    )
 
 
 @dataclass
@@ -39,7 +62,7 @@ class Latents:
 def train_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report) -> float:
     """Trains on small crops first, on whole pictures last; returns the mean L1 loss of the last 100 steps."""
     rng = np.random.default_rng([seed, 1])
-    pictures = _pixels([draw(random_scene(rng, SIZES[0])) if i % 2 else clutter(rng, SIZES[0]) for i in range(3000)])
+    pictures = _pixels(_varied_pictures(3000, rng))
     weights = list(vae.parameters())
     optimizer, schedule = _optimizer(weights, 2e-3, steps)
     noise = torch.Generator().manual_seed(seed)
@@ -50,32 +73,53 @@ def train_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report)
         pixels = _crops(pictures[rng.choice(len(pictures), number)], side, rng)
         posterior = vae.encode(pixels).latent_dist  # type: ignore[union-attr]
         restored = vae.decode(posterior.sample(noise)).sample  # type: ignore[union-attr]
-        error = restored - pixels
-        recent.append(error.abs().mean().item())
-        loss = error.square().mean() + error.abs().mean() + 0.5 * _edges(error)
-        _step(loss + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel(), optimizer, schedule, weights)
+        recent.append((restored - pixels).detach().abs().mean().item())
+        loss = _picture_loss(restored - pixels) + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+        _step(loss, optimizer, schedule, weights)
         if (step + 1) % 100 == 0:
             report(f"autoencoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
     return float(np.mean(recent[-100:]))
 
 
+def sharpen_decoder(vae: AutoencoderKL, steps: int, seed: int, report: Report) -> float:
+    """Trains the decoder on whole pictures, the encoder left as it is; some noise on the latents, as samplers leave."""
+    rng, noise = np.random.default_rng([seed, 5]), torch.Generator().manual_seed(seed + 2)
+    assert vae.post_quant_conv is not None
+    weights = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    pictures = _pixels(_varied_pictures(1000, rng))
+    with torch.no_grad():
+        parts = [vae.encode(some).latent_dist.mean for some in pictures.split(16)]  # type: ignore[union-attr]
+    latents = torch.cat(parts)
+    deviation = LATENT_NOISE * latents.std()
+    optimizer, schedule = _optimizer(weights, 5e-4, steps)
+    recent: list[float] = []
+    start = time.monotonic()
+    for step in range(steps):
+        chosen = rng.choice(len(latents), 3)
+        wanted, clean = pictures[chosen], latents[chosen]
+        restored = vae.decode(clean + deviation * torch.randn(clean.shape, generator=noise)).sample  # type: ignore[union-attr]
+        recent.append((restored - wanted).detach().abs().mean().item())
+        _step(_picture_loss(restored - wanted), optimizer, schedule, weights)
+        if (step + 1) % 100 == 0:
+            report(f"decoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
+    return float(np.mean(recent[-100:]))
+
+
 @torch.no_grad()
-def encode_pictures(vae: AutoencoderKL, number: int, seed: int) -> list[Latents]:
-    """Draws and encodes the training pictures, half of them square; sets the autoencoder's scaling factor."""
+def encode_pictures(vae: AutoencoderKL, number: int, phase: Phase) -> list[Latents]:
+    """Draws and encodes the pictures of a phase."""
     found: list[Latents] = []
     for index, size in enumerate(SIZES):
-        rng = np.random.default_rng([seed, 2, index])
-        count = number // 2 if index == 0 else number // (2 * (len(SIZES) - 1))
+        rng = np.random.default_rng([phase.pictures, 2, index])
+        count = round(number * (phase.square if index == 0 else (1 - phase.square) / (len(SIZES) - 1)))
         means, deviations, words = [], [], []
         for first in range(0, count, 16):
-            scenes = [random_scene(rng, size) for _ in range(min(16, count - first))]
+            scenes = [random_scene(rng, size, freedom=phase.freedom) for _ in range(min(16, count - first))]
             posterior = vae.encode(_pixels([draw(scene) for scene in scenes])).latent_dist  # type: ignore[union-attr]
             means.append(posterior.mean)
             deviations.append(posterior.std)
             words += [captions(scene) for scene in scenes]
         found.append(Latents(torch.cat(means), torch.cat(deviations), words))
-    spread = float(found[0].mean.std())
-    vae.register_to_config(scaling_factor=1 / spread)
     return found
 
 
@@ -83,22 +127,21 @@ def train_denoiser(
     parts: tuple[CLIPTextModel, CLIPTokenizer, UNet2DConditionModel],
     latents: list[Latents],
     scaling: float,
-    steps: int,
-    seed: int,
+    phase: Phase,
     report: Report,
     save: Callable[[CLIPTextModel, UNet2DConditionModel], None],
 ) -> tuple[CLIPTextModel, UNet2DConditionModel, float]:
     """Trains text encoder and UNet together; returns their running averages and the last mean loss (unweighted)."""
     text_encoder, tokenizer, unet = parts
-    trained = torch.nn.ModuleList([text_encoder, unet])
+    trained = torch.nn.ModuleList([text_encoder, unet]).requires_grad_(True)
     average = copy.deepcopy(trained).requires_grad_(False)
     weights = list(trained.parameters())
-    optimizer, schedule = _optimizer(weights, 1.2e-3, steps)
-    rng, noise = np.random.default_rng([seed, 3]), torch.Generator().manual_seed(seed + 1)
+    optimizer, schedule = _optimizer(weights, 1e-3, phase.whole)
+    rng, noise = np.random.default_rng([phase.seed, 3]), torch.Generator().manual_seed(phase.seed + 1)
     alphas = make_scheduler().alphas_cumprod
     recent: list[float] = []
     start = time.monotonic()
-    for step in range(steps):
+    for step in range(phase.steps):
         clean, words = _draw_batch(latents, scaling, BATCH, rng, noise)
         times = torch.randint(0, len(alphas), (len(clean),), generator=noise)
         target = torch.randn(clean.shape, generator=noise)
@@ -108,14 +151,20 @@ def train_denoiser(
         predicted = unet(noisy, times, text_encoder(tokens).last_hidden_state).sample
         losses = (predicted - target).square().mean(dim=(1, 2, 3))
         recent.append(losses.mean().item())
-        ratio = (alpha / (1 - alpha)).flatten()
-        _step((losses * ratio.clamp(max=MIN_SNR_GAMMA) / ratio).mean(), optimizer, schedule, weights)
+        _step((losses * _noise_weight(alpha.flatten(), phase.words)).mean(), optimizer, schedule, weights)
         _follow(average, trained, min(0.998, (1 + step) / (10 + step)))
         if (step + 1) % 50 == 0:
-            report(f"UNet {step + 1}/{steps}: loss {np.mean(recent[-50:]):.4f}, {time.monotonic() - start:.0f} s")
-        if (step + 1) % 400 == 0:
+            report(f"UNet {step + 1}/{phase.steps}: loss {np.mean(recent[-50:]):.4f}, {time.monotonic() - start:.0f} s")
+        if (step + 1) % 300 == 0:
             save(average[0], average[1])  # type: ignore[arg-type]
     return average[0], average[1], float(np.mean(recent[-200:]))  # type: ignore[return-value]
+
+
+def _noise_weight(alpha: torch.Tensor, words: bool) -> torch.Tensor:
+    """Min-SNR; for the words also up to 30 times more at high noise, where they decide and the plain loss is small."""
+    ratio = alpha / (1 - alpha)
+    weight = ratio.clamp(max=MIN_SNR_GAMMA) / ratio
+    return weight * (1 + 1 / ratio).clamp(max=30) if words else weight
 
 
 def _draw_batch(
@@ -155,6 +204,17 @@ def _step(loss: torch.Tensor, optimizer, schedule, weights: list[torch.nn.Parame
 def _follow(average: torch.nn.Module, trained: torch.nn.Module, decay: float) -> None:
     pairs = list(zip(average.parameters(), trained.parameters(), strict=True))
     torch._foreach_lerp_([a for a, _ in pairs], [b.detach() for _, b in pairs], 1 - decay)
+
+
+def _varied_pictures(number: int, rng: np.random.Generator) -> list[np.ndarray]:
+    return [
+        draw(random_scene(rng, SIZES[0], freedom=1)) if index % 2 else clutter(rng, SIZES[0]) for index in range(number)
+    ]
+
+
+def _picture_loss(error: torch.Tensor) -> torch.Tensor:
+    """Squared and absolute error, and the error of the edges."""
+    return error.square().mean() + error.abs().mean() + 0.5 * _edges(error)
 
 
 def _edges(error: torch.Tensor) -> torch.Tensor:
