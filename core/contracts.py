@@ -152,7 +152,7 @@ class Family(ABC):
     licence: ClassVar[str]
     repositories: ClassVar[tuple[str, ...]]
     native_resolution: ClassVar[int]
-    bucket_step: ClassVar[int]
+    bucket_step: ClassVar[int]  # sides must be multiples of this, in pixels
     latent_channels: ClassVar[int]
     latent_scale: ClassVar[int]
     text_parts: ClassVar[tuple[Part, ...]]

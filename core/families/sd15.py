@@ -21,7 +21,7 @@ class Sd15(StableDiffusion):
     licence: ClassVar[str] = "CreativeML Open RAIL-M"
     repositories: ClassVar[tuple[str, ...]] = ("stable-diffusion-v1-5/stable-diffusion-v1-5",)
     native_resolution: ClassVar[int] = 512
-    bucket_step: ClassVar[int] = 64
+    bucket_step: ClassVar[int] = 8
     text_parts: ClassVar[tuple[Part, ...]] = ("text_1",)
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]] = {"denoiser": UNET_GROUPS, "text_1": TEXT_GROUPS}
     base_model_version: ClassVar[str] = "sd_v1"

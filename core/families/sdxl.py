@@ -23,7 +23,7 @@ class Sdxl(StableDiffusion):
     licence: ClassVar[str] = "CreativeML Open RAIL++-M"
     repositories: ClassVar[tuple[str, ...]] = ("stabilityai/stable-diffusion-xl-base-1.0",)
     native_resolution: ClassVar[int] = 1024
-    bucket_step: ClassVar[int] = 32
+    bucket_step: ClassVar[int] = 8
     text_parts: ClassVar[tuple[Part, ...]] = ("text_1", "text_2")
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]] = {
         "denoiser": UNET_GROUPS,

@@ -11,6 +11,8 @@ from core.settings import setting
 from core.settings.bases import NetworkConfig
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from core.networks._lycoris import Make
 
 
@@ -55,21 +57,23 @@ class LowRank(NetworkConfig):
         0.0, "Module dropout", "Share of the layers whose update is left out at random.", ge=0, lt=1, level="advanced"
     )
 
-    def sizes(self) -> dict[str, tuple[int, float]]:
-        """Layer group -> rank and alpha."""
-        return {self.layers: (self.rank, self.alpha)}
+    def groups(self) -> list[str]:
+        """The layer groups that are changed."""
+        return [self.layers]
+
+    def size(self, layer: nn.Module) -> tuple[int, float]:
+        """Rank and alpha of a layer's update."""
+        return self.rank, self.alpha
 
     def attach(self, model: Model, parts: Mapping[Part, Mapping[str, str]]) -> Network:
         from core.networks._lycoris import AttachedModules, find_layers
 
         makers: dict[Part, dict[str, Make]] = {}
         for part, groups in parts.items():
-            makers[part] = {}
-            for group, (rank, alpha) in self.sizes().items():
-                if group in groups:  # text encoders have no convolutions
-                    layers = find_layers(model.parts[part], [groups[group]])
-                    assert layers, f"no layer of {part} matches {groups[group]}"
-                    makers[part] |= {path: self._maker(rank, alpha) for path, _ in layers}
+            wanted = [groups[name] for name in self.groups() if name in groups]  # text encoders have no convolutions
+            layers = find_layers(model.parts[part], wanted)
+            assert layers, f"no layer of {part} matches {wanted}"
+            makers[part] = {path: self._maker(*self.size(layer)) for path, layer in layers}
         return AttachedModules(model, makers, self.metadata())
 
     def _maker(self, rank: int, alpha: float) -> Make:

@@ -14,14 +14,20 @@ class Locon(LowRank):
 
     name: Literal["locon"] = "locon"
     conv_rank: int = setting(
-        8, "Convolution rank", "Size of the update of convolutions.", ge=1, le=1024, also=("conv_dim",)
+        8, "Convolution rank", "Size of the update of convolutions (not of 1x1 ones, which have the rank above).", ge=1, le=1024, also=("conv_dim",)
     )
     conv_alpha: float = setting(
         4.0, "Convolution alpha", "The update of convolutions is multiplied by this / its rank.", gt=0, le=4096
     )
 
-    def sizes(self) -> dict[str, tuple[int, float]]:
-        return super().sizes() | {"convolution": (self.conv_rank, self.conv_alpha)}
+    def groups(self) -> list[str]:
+        return [*super().groups(), "convolution"]
+
+    def size(self, layer: Any) -> tuple[int, float]:
+        """1x1 convolutions and linear layers have the network's own rank, as with kohya and LyCORIS."""
+        if max(getattr(layer, "kernel_size", (1,))) > 1:
+            return self.conv_rank, self.conv_alpha
+        return super().size(layer)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"conv_dim": self.conv_rank, "conv_alpha": self.conv_alpha}

@@ -58,8 +58,6 @@ def choose(matches: Sequence[Match], config: LoraConfig, path: Path) -> Match:
             "Choose another base model, or set the family to detect.",
         )
     match = fitting[0]
-    if match.refusal:
-        raise ModelFileError(f"{path} can't be trained.", match.refusal)
     if config.base.prediction != "detect":
         match = replace(match, prediction=config.base.prediction)
     if config.base.zero_terminal_snr != "detect":

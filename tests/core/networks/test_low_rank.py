@@ -79,7 +79,7 @@ def test_a_convolution_gives_the_convolution_with_the_rebuilt_weight() -> None:
     [
         (Lora(layers="attention"), ["block.to_q", "block.to_k"]),
         (Lora(), ["block.to_q", "block.to_k", "block.ff"]),
-        (Locon(), ["block.to_q", "block.to_k", "block.ff", "conv"]),
+        (Locon(), ["conv", "block.to_q", "block.to_k", "block.ff"]),
     ],
 )
 def test_layers(network: Lora, expected: list[str]) -> None:
@@ -146,3 +146,11 @@ def test_dropouts_drop_in_training_alone(setting: str) -> None:
     assert len({denoiser(x).sum().item() for _ in range(20)}) > 1
     denoiser.eval()
     assert len({denoiser(x).sum().item() for _ in range(5)}) == 1
+
+
+def test_a_1x1_convolution_has_the_networks_own_rank() -> None:
+    """As with kohya (networks/lora.py) and LyCORIS (wrapper.py): conv_dim is for larger kernels alone."""
+    model = Model("sd15", {"denoiser": nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))}, {}, {})
+    groups = {"denoiser": {"transformer": "nothing", "convolution": "^[01]$"}}
+    file = Locon(rank=6, conv_rank=2).attach(model, groups).export(lambda part, path: path)
+    assert [file[f"{layer}.lora_down.weight"].shape[0] for layer in (0, 1)] == [2, 6]
