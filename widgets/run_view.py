@@ -145,7 +145,7 @@ def ending_note(ending: Event | None, workspace: Path) -> str:
     """How the run ended and what to do next, as HTML."""
     match ending:
         case Finished():
-            return note("Done.", f"The LoRA is {workspace / ending.path}", "good")
+            return note("Done.", f"The LoRA is {ending.path}", "good")
         case Stopped():
             return note(
                 f"Stopped after step {ending.step}.",

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import ipywidgets as ipw
 
-from core.training.events import Event
 from widgets.panel import Panel
 from widgets.panels.lora_trainer.base_step import BaseStep
 from widgets.panels.lora_trainer.check_step import CheckStep
@@ -58,12 +57,12 @@ class LoraTrainer(Panel):
         """Start the run, or go on watching the one that is going on."""
         return self.dress(*self._train.show())
 
-    async def finished(self) -> Event:
-        """Wait for the run's end; the event that ended it. Meanwhile buttons work and the curve moves.
+    async def finished(self) -> None:
+        """Wait for the run's end. Meanwhile buttons work and the curve moves.
 
         Raises RunError if the run didn't start, failed, or was killed.
         """
-        return await self._train.finished()
+        await self._train.finished()
 
     def results(self) -> ipw.Widget:
         """The LoRA: where it is, what it learned, how to use it."""

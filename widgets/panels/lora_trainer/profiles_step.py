@@ -8,10 +8,12 @@ from typing import Any
 
 import ipywidgets as ipw
 
+from core.config.lora import LoraConfig
 from core.config.toml_file import set_values
 from core.errors import OchreError
 from core.manager.config_generator import Change
 from core.manager.profile_manager import Kind, Profile
+from core.settings.tree import chooses_plugin
 from widgets.field import to_text
 from widgets.form import Form
 from widgets.panels.lora_trainer.draft import DEMO, Draft
@@ -140,16 +142,12 @@ def undone(now: Mapping[str, Any], before: Mapping[str, Any], changes: Sequence[
     whole, values = {}, {}
     for change in changes:
         top = change.path.split(".")[0]
-        old, new = before.get(top), now.get(top)
-        if isinstance(old, list) or (isinstance(old, Mapping) and isinstance(new, Mapping) and _renamed(old, new)):
+        old, new = before[top], now[top]
+        if isinstance(old, list) or (chooses_plugin(LoraConfig, [top]) and old["name"] != new["name"]):
             whole[top] = old
         else:
             values[change.path] = change.before
     return set_values({**now, **whole}, values)
-
-
-def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return old.get("name") != new.get("name")
 
 
 def changes_table(form: Form, changes: Sequence[Change]) -> str:

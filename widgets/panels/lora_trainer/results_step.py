@@ -29,8 +29,8 @@ class ResultsStep:
         if job is None:
             return [ipw.HTML(note("There is no run yet.", "Train first."))]
         events = job.events()[0]
-        saved = {job.workspace / event.path: event.step for event in events if isinstance(event, Saved)}
-        files = [path for path in saved if path.is_file()]
+        saved = [Path(event.path) for event in events if isinstance(event, Saved)]
+        files = [path for path in dict.fromkeys(saved) if path.is_file()]
         samples = ipw.HTML(sample_grid(job.workspace, [event for event in events if isinstance(event, Sampled)]))
         if not files:
             stopped = isinstance(job.ending(), Stopped)
