@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from core.config.lora import LoraConfig
@@ -13,6 +14,7 @@ from core.errors import ModelFileError
 from core.families._detection import recognise
 from core.registry import registry
 from core.training.run_folder import is_backup
+from core.weights.files import legacy_hash, sha256_of
 from core.weights.sources import resolve
 
 
@@ -24,6 +26,13 @@ class BaseModel:
     family: Family
     match: Match
     network: Path | None = None
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """kohya's two hashes of a single file; none of a folder. The file is read whole, once in a run."""
+        if self.path.is_dir():
+            return {}
+        return {"sd_model_hash": legacy_hash(self.path), "new_sd_model_hash": sha256_of(self.path)}
 
     def empty_model(self, config: LoraConfig) -> Model:
         """The model before any part of it is loaded."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.dataset.captions import tags_of
 from core.errors import TrainingError
 from core.training.events import Message
-from core.weights.files import kohya_hashes, legacy_hash, sha256_of, write_safetensors
+from core.weights.files import kohya_hashes, write_safetensors
 
 if TYPE_CHECKING:
     from core.training.loop import Progress
@@ -166,14 +166,12 @@ def _tag_frequency(run: Run) -> dict[str, dict[str, int]]:
 
 
 def _base_entries(run: Run) -> dict[str, object]:
-    entries: dict[str, object] = {
+    return {
         "v2": False,
         "base_model_version": run.family.base_model_version,
         "sd_model_name": run.base.path.name,
+        **run.base.hashes,
     }
-    if run.base.path.is_file():
-        entries |= {"sd_model_hash": legacy_hash(run.base.path), "new_sd_model_hash": sha256_of(run.base.path)}
-    return entries
 
 
 def model_spec(run: Run) -> dict[str, str]:

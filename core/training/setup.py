@@ -195,6 +195,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     cache = Cache(config.memory.cache_folder or folder.path.parent / "cache")
     encoding = Encoding(config, base, accelerator, cache, report, folder.is_asked_to_stop, prompts)
     sources = encoding.prepare(model, plan)
+    report(Phase(title="Loading the denoiser"))
     load_denoiser(config, base, model, accelerator.device)
     network = attach_network(config, base, model)
     return Run(
