@@ -246,7 +246,7 @@ def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network
         network = config.networks[0].attach(model, {part: base.family.layer_groups[part] for part in trained})
     if base.network:
         network.load_state(read_backup_network(base.network))
-    for part in trained:
+    for part in {"denoiser", *trained}:  # gradients of a text encoder go through the denoiser too
         model.parts[part].train()
         if config.memory.gradient_checkpointing:
             switch_on_checkpointing(model.parts[part])
