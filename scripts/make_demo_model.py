@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,8 +25,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="the folder to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--autoencoder-steps", type=int, default=2000)
-    parser.add_argument("--decoder-steps", type=int, default=400, help="further steps of the decoder alone")
-    parser.add_argument("--steps", type=int, default=2400, help="steps of the UNet and the text encoder")
+    parser.add_argument("--steps", type=int, default=2400, help="steps of the last phase of UNet and text encoder")
     parser.add_argument("--pictures", type=int, default=4096, help="pictures to train the UNet on")
     parser.add_argument(
         "--checkpoints",
@@ -47,18 +48,12 @@ def train(options: argparse.Namespace) -> Path:
     text_encoder = networks.make_text_encoder(tokenizer)
     for name, part in (("autoencoder", vae), ("text encoder", text_encoder), ("UNet", unet)):
         say(f"{name}: {networks.count_weights(part) / 1e6:.2f} M weights")
-    training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
-    sharpness = training.sharpen_decoder(vae, options.decoder_steps, options.seed, say)
-    figures = {
-        "autoencoder_steps": options.autoencoder_steps,
-        "decoder_steps": options.decoder_steps,
-        "autoencoder_loss": sharpness,
-        "steps": options.steps,
-    }
+    figures: dict[str, float] = {"autoencoder_steps": options.autoencoder_steps}
+    figures["autoencoder_loss"] = training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
     vae.requires_grad_(False)
     folder = options.checkpoints
 
-    def save(text_encoder, unet) -> None:
+    def save(text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
 
     scaling = 0.0
@@ -70,6 +65,7 @@ def train(options: argparse.Namespace) -> Path:
         text_encoder, unet, figures["loss"] = training.train_denoiser(
             (text_encoder, tokenizer, unet), latents, scaling, phase, say, save
         )
+        figures["steps"] = figures.get("steps", 0) + phase.steps
     save(text_encoder, unet)
     figures["minutes"] = (time.monotonic() - start) / 60
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")

@@ -24,11 +24,11 @@ not forgotten, and `held_out/` has eight pictures of each that no training uses,
 are drawn by `scripts/demo_model/pictures.py`.
 
 `./run-cmd.sh make_demo_model` makes this folder again from a seed, with no data and no weights from
-elsewhere: an autoencoder in {autoencoder_steps} steps and its decoder alone in {decoder_steps} more (mean
-absolute error at the end {autoencoder_loss:.4f}, where pixels go from -1 to 1), then text encoder and UNet
-together in {steps} steps of 16 pictures (mean denoising loss at the end {loss:.4f}), in {minutes:.0f} minutes
-on one core of a CPU. As stored here, with fixed noise and times, its denoising loss is {shapes_loss:.4f} on
-`held_out/shapes` and {glim_loss:.4f} on `held_out/glim`.
+elsewhere: an autoencoder in {autoencoder_steps} steps (mean absolute error at the end {autoencoder_loss:.4f},
+where pixels go from -1 to 1), then text encoder and UNet together in {steps} steps of 16 pictures (mean
+denoising loss at the end {loss:.4f}), in {minutes:.0f} minutes on one core of a CPU. As stored here, with
+fixed noise and times, its denoising loss is {shapes_loss:.4f} on `held_out/shapes` and {glim_loss:.4f} on
+`held_out/glim`.
 """
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .networks import make_scheduler
@@ -22,7 +24,6 @@ Report = Callable[[str], None]
 # this many pixels, so many at once.
 CROPS = ((0.35, 16, 32), (0.65, 32, 16), (0.9, 64, 6), (1.0, 128, 2))
 KL_WEIGHT = 1e-5
-LATENT_NOISE = 0.02  # of the latents' deviation, when the decoder is sharpened
 MIN_SNR_GAMMA = 5.0
 BATCH = 16  # latents in a step of the UNet
 EMPTY_CAPTIONS = 0.1  # part of the captions that are left empty, for classifier-free guidance
@@ -78,30 +79,6 @@ def train_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report)
         _step(loss, optimizer, schedule, weights)
         if (step + 1) % 100 == 0:
             report(f"autoencoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
-    return float(np.mean(recent[-100:]))
-
-
-def sharpen_decoder(vae: AutoencoderKL, steps: int, seed: int, report: Report) -> float:
-    """Trains the decoder on whole pictures, the encoder left as it is; some noise on the latents, as samplers leave."""
-    rng, noise = np.random.default_rng([seed, 5]), torch.Generator().manual_seed(seed + 2)
-    assert vae.post_quant_conv is not None
-    weights = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
-    pictures = _pixels(_varied_pictures(1000, rng))
-    with torch.no_grad():
-        parts = [vae.encode(some).latent_dist.mean for some in pictures.split(16)]  # type: ignore[union-attr]
-    latents = torch.cat(parts)
-    deviation = LATENT_NOISE * latents.std()
-    optimizer, schedule = _optimizer(weights, 5e-4, steps)
-    recent: list[float] = []
-    start = time.monotonic()
-    for step in range(steps):
-        chosen = rng.choice(len(latents), 3)
-        wanted, clean = pictures[chosen], latents[chosen]
-        restored = vae.decode(clean + deviation * torch.randn(clean.shape, generator=noise)).sample  # type: ignore[union-attr]
-        recent.append((restored - wanted).detach().abs().mean().item())
-        _step(_picture_loss(restored - wanted), optimizer, schedule, weights)
-        if (step + 1) % 100 == 0:
-            report(f"decoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
     return float(np.mean(recent[-100:]))
 
 
@@ -180,18 +157,18 @@ def _draw_batch(
     return (mean + deviation * torch.randn(mean.shape, generator=noise)) * scaling, words
 
 
-def _optimizer(weights: list[torch.nn.Parameter], rate: float, steps: int):
+def _optimizer(weights: list[torch.nn.Parameter], rate: float, steps: int) -> tuple[AdamW, LambdaLR]:
     """AdamW, with a warm-up of 100 steps and a cosine down to a hundredth of the rate."""
 
     def factor(step: int) -> float:
         warm = min(1.0, (step + 1) / 100)
         return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
-    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    optimizer = AdamW(weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    return optimizer, LambdaLR(optimizer, factor)
 
 
-def _step(loss: torch.Tensor, optimizer, schedule, weights: list[torch.nn.Parameter]) -> None:
+def _step(loss: torch.Tensor, optimizer: AdamW, schedule: LambdaLR, weights: list[torch.nn.Parameter]) -> None:
     assert torch.isfinite(loss), "the loss is not finite"
     optimizer.zero_grad()
     loss.backward()
