@@ -13,6 +13,7 @@ from core.errors import OchreError, SettingsError
 from core.manager.training_executor import Job
 from core.training.events import Event, Failed
 from core.training.run_folder import propose_workspace
+from widgets.kernel_replies import answered
 from widgets.panels.lora_trainer.draft import Draft
 from widgets.run_view import RunView
 from widgets.wording import error_note, note
@@ -65,7 +66,9 @@ class TrainStep:
             raise RunError("The run did not start.", str(self._error))
         if self._view is None:
             raise RunError("There is no run yet.", do="Run the cell above first.")
-        ending = await (self._task or self._view.follow())
+        task = self._task or asyncio.ensure_future(self._view.follow())
+        with answered():
+            ending = await asyncio.shield(task)  # who interrupts the cell ends the waiting, not the view
         if isinstance(ending, Failed):
             raise RunError(f"The run failed: {ending.what}", ending.why, ending.do)
         if ending is None:
