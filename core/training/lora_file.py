@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import time
 from collections import Counter
@@ -34,6 +35,8 @@ def write_lora(run: Run, path: Path, progress: Progress) -> None:
         run.report(Message(level="warning", text=f"{path.name} changes nothing: all of its updates are zero."))
     metadata = training_metadata(run, progress) | run.network.metadata() | model_spec(run)
     metadata |= kohya_hashes(tensors, metadata)
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # of a run that was killed while it saved
+        partial.unlink(missing_ok=True)
     write_safetensors(path, tensors, metadata, overwrite=True)  # what must not be replaced was checked before the start
 
 

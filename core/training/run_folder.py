@@ -30,6 +30,9 @@ CONTENTS = {
 }  # fmt: skip
 """All that a workspace holds."""
 
+WRITING = ".writing-"
+"""What the name of a file or folder begins with until it is whole."""
+
 
 @dataclass
 class State:
@@ -149,11 +152,11 @@ class RunFolder:
         TrainingError if it can't be written; the older backups are untouched then.
         """
         final = self._backups / f"step-{state.progress['step']:08d}"
-        part = self._backups / f".writing-{final.name}"
+        part = self._backups / f"{WRITING}{final.name}"
         if final.exists():  # the same step of the same run: the same numbers
             return final
         try:
-            shutil.rmtree(part, ignore_errors=True)
+            self._sweep()
             part.mkdir(parents=True)
             _write_state(part, state)
             shutil.copy(self.config_path, part)
@@ -165,8 +168,16 @@ class RunFolder:
             shutil.rmtree(part, ignore_errors=True)
             raise self._unwritable(error) from error
         for old in self._whole_backups()[:-keep]:
-            shutil.rmtree(old)
+            old.rename(
+                self._backups / f".deleting-{old.name}"
+            )  # at once, so that half of it is never taken for a backup
+        self._sweep()
         return final
+
+    def _sweep(self) -> None:
+        """Delete old backups, and what a killed run left half-written or half-deleted."""
+        for path in self._backups.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _unwritable(self, error: Exception) -> TrainingError:
         last = self.latest_backup()
@@ -233,7 +244,7 @@ def is_backup(path: Path) -> bool:
 
 def is_workspace(path: Path) -> bool:
     """Whether a folder holds nothing but what a run puts there (so that an empty one can become a workspace)."""
-    return all(item.name in CONTENTS for item in path.iterdir())
+    return all(item.name.removeprefix(WRITING) in CONTENTS for item in path.iterdir())
 
 
 def propose_workspace(name: str, folder: Path = Path("workspaces")) -> Path:
@@ -276,7 +287,7 @@ def _harmless(settings: Settings, path: str = "") -> set[str]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    temporary = path.with_name(f".writing-{path.name}")
+    temporary = path.with_name(f"{WRITING}{path.name}")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
