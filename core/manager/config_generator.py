@@ -98,11 +98,18 @@ class ConfigGenerator:
         problem = OptimizerRegistry(self.machine).problem(config.optimizer.name)
         if problem:
             yield problem
-        precision = config.memory.precision
-        if precision not in self.machine.precisions:
-            best = precision_for(self.machine)
-            message = f"{self.machine.name} doesn't calculate in {precision}; use {best}"
-            yield Problem("memory.precision", message, {"memory.precision": best})
+        problem = precision_problem(config, self.machine)
+        if problem:
+            yield problem
+
+
+def precision_problem(config: LoraConfig, machine: Machine) -> Problem | None:
+    """The problem of a number format that the machine doesn't calculate in (a processor crawls in fp16), or None."""
+    precision, best = config.memory.precision, precision_for(machine)
+    if precision in machine.precisions:
+        return None
+    message = f"{machine.name} doesn't calculate in {precision}; use {best}"
+    return Problem("memory.precision", message, {"memory.precision": best})
 
 
 def precision_for(machine: Machine) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 import traceback
@@ -17,6 +18,7 @@ from core.config.lora import LoraConfig
 from core.config.toml_file import read_config, read_toml, set_values
 from core.devices import detect
 from core.errors import OchreError, Problem, SettingsError, WorkspaceError
+from core.manager.config_generator import precision_problem
 from core.manager.optimizer_registry import OptimizerRegistry
 from core.settings.checks import load
 from core.training.events import ENDS, Event, Failed, Finished, Phase, Stopped, read_events
@@ -101,12 +103,12 @@ class TrainingExecutor:
         """
         config = load(LoraConfig, set_values(read_toml(config_path), changes or {}), str(config_path))
         folder = RunFolder(workspace or self._workspace(config, config_path))
+        problems = list(self._problems(config, folder))  # before anything is made or written
+        if problems:
+            raise SettingsError(problems, str(config_path))
         lock = folder.lock()
         try:
-            resumed = folder.claim(config)
-            problems = list(self._problems(config, resumed))
-            if problems:
-                raise SettingsError(problems, str(config_path))
+            folder.claim(config)
         except OchreError:
             lock.release()
             raise
@@ -126,12 +128,12 @@ class TrainingExecutor:
         return [Job(path) for path in sorted(found) if RunFolder(path).is_running()]
 
     @staticmethod
-    def _problems(config: LoraConfig, resumed: bool) -> Iterator[Problem]:
-        """What would break the run later: a library that doesn't work here, files that stand in the way."""
-        optimizer = OptimizerRegistry(detect()).problem(config.optimizer.name, deep=True)
-        if optimizer:
-            yield optimizer
-        if not resumed:
+    def _problems(config: LoraConfig, folder: RunFolder) -> Iterator[Problem]:
+        """What would break the run later: what doesn't work on this machine, files that stand in the way."""
+        machine = detect()
+        optimizer = OptimizerRegistry(machine).problem(config.optimizer.name, deep=True)
+        yield from filter(None, (optimizer, precision_problem(config, machine)))
+        if not folder.writes_where(config):  # else the files that stand there are the run's own
             yield from check_destination(config)
 
     @staticmethod
@@ -153,6 +155,9 @@ class TrainingExecutor:
                 config.engine.run(config, folder)
         except OchreError as error:
             cls._tell(folder, Failed(what=error.what, why=error.why, do=error.do))
+        except OSError as error:  # what the run's own errors don't cover: samples, events, TensorBoard
+            log.exception("the run in %s failed", folder.path)
+            cls._tell(folder, _unwritable(error, folder.path))
         except Exception as error:  # the thread's end: whatever it is, the user must learn of it
             log.exception("the run in %s failed", folder.path)
             what = f"Ochre made a mistake: {type(error).__name__}: {error}"
@@ -168,3 +173,14 @@ class TrainingExecutor:
             log.error(
                 "%s %s %s (and it can't be written to the workspace: %s)", failure.what, failure.why, failure.do, error
             )
+
+
+def _unwritable(error: OSError, workspace: Path) -> Failed:
+    """What to tell of a file that can't be written or read, most often because the disk is full."""
+    free = shutil.disk_usage(workspace).free / 1e9
+    return Failed(
+        what=f"{error.filename or workspace} can't be used: {error.strerror or error}.",
+        why=f"On the workspace's disk {free:.1f} GB are free.",
+        do="Make room if it is full, then start the same run again: it goes on from its last backup.",
+        details=traceback.format_exc(),
+    )

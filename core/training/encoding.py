@@ -19,6 +19,7 @@ from core.dataset.batches import Plan
 from core.dataset.cache import Cache, ImageEncoder, TextEncoder, encode_captions, fill_latents, fill_text
 from core.dataset.loader import Sources
 from core.dataset.manifest import Entry, Manifest, verify
+from core.devices import give_back_host_memory
 from core.training.events import Event, Message, Phase
 from core.weights.files import fingerprint
 from core.weights.sources import resolve
@@ -101,6 +102,7 @@ class Encoding:
             shown = [(plan.entries[index], flip) for index, flip in plan.images()]
             self._finish(fill_latents(shown, self.cache, encoder, self._progress("Caching pictures"), self.should_stop))
             vae.to("cpu")
+            give_back_host_memory()
         return encoder
 
     def _check_pictures(self, plan: Plan, encoder: ImageEncoder) -> None:
@@ -134,6 +136,7 @@ class Encoding:
             captions = plan.captions(self.config.training.epochs)
             self._finish(fill_text(captions, self.cache, encoder, self._progress("Caching captions"), self.should_stop))
             del model.parts[part]
+            give_back_host_memory()
         return encoder
 
     def _progress(self, title: str) -> Callable[[int, int], None]:

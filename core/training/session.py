@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 
 from core.config.lora import LoraConfig
+from core.devices import give_back_host_memory
 from core.errors import TrainingError
 from core.training.encoding import StoppedEarly
 from core.training.events import Event, Message, Started, Stopped
@@ -91,7 +91,7 @@ def fresh_process() -> Iterator[None]:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         torch.random.set_rng_state(random)
-        gc.collect()
+        give_back_host_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -22,7 +22,7 @@ from core.dataset.cache import Cache
 from core.dataset.draws import key_for
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
-from core.devices import detect
+from core.devices import detect, give_back_host_memory
 from core.devices.torch_device import reset_peak_memory, torch_device
 from core.errors import ModelFileError, TrainingError
 from core.objectives import Objective
@@ -236,6 +236,7 @@ def load_denoiser(config: LoraConfig, base: BaseModel, model: Model, device: tor
     """The denoiser in the run's precision, on the device, nothing of it trainable."""
     loaded = base.family.load(base.path, ["denoiser"], {"denoiser": DTYPES[config.memory.precision]})
     model.parts["denoiser"] = loaded.parts["denoiser"].to(device)
+    give_back_host_memory()
 
 
 def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from core.contracts import Model
-from core.errors import TrainingError
+from core.errors import SettingsError, TrainingError
 from core.families._saving import save_folder
 from core.manager.training_executor import Job, TrainingExecutor
 from core.registry import registry
@@ -198,3 +198,15 @@ def test_a_result_that_cannot_be_written_is_not_lost(
     assert isinstance(job.wait(60), Finished)
     assert (tmp_path / "ball.safetensors").exists()
     assert [event.step for event in events_of(job, Step)] == list(range(1, 9))
+
+
+def test_a_precision_that_the_machine_lacks_is_told_before_the_start(
+    run_toml: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "-1")
+    with pytest.raises(SettingsError) as refused:
+        TrainingExecutor().start(run_toml("sd15", {"memory": {"precision": "fp16"}}))
+    (problem,) = refused.value.problems
+    assert problem.path == "memory.precision" and problem.replacement == {"memory.precision": "fp32"}
+    assert not (tmp_path / "run" / "events.jsonl").exists()
