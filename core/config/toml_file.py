@@ -42,7 +42,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except IsADirectoryError:
         raise OchreError(f"{path} is a folder, not a config.", do="Give the path of a .toml file.") from None
     except UnicodeDecodeError as error:
-        raise OchreError(f"{path} is not UTF-8 text.", str(error), "Save it as UTF-8.") from None
+        raise OchreError(
+            f"{path} is not UTF-8 text.", f"Byte {error.start + 1} can't be read.", "Save it as UTF-8."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([Problem("", f"not valid TOML: {error}")], str(path)) from None
 

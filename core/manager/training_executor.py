@@ -179,7 +179,7 @@ def _unwritable(error: OSError, workspace: Path) -> Failed:
     """What to tell of a file that can't be written or read, most often because the disk is full."""
     free = shutil.disk_usage(workspace).free / 1e9
     return Failed(
-        what=f"{error.filename or workspace} can't be used: {error.strerror or error}.",
+        what=f"{error.filename} can't be used: {error.strerror}." if error.filename else f"The run stopped: {error}.",
         why=f"On the workspace's disk {free:.1f} GB are free.",
         do="Make room if it is full, then start the same run again: it goes on from its last backup.",
         details=traceback.format_exc(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -153,12 +154,16 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, event: Event) -> None:
-        """Append an event; a reader sees it at once."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(to_line(event) + "\n")
+        """Append an event; a reader sees it at once. OSError, with nothing written, if there is no room for it."""
+        line = (to_line(event) + "\n").encode()
+        with self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            written = file.write(line)
+            if written < len(line):  # half a line, which would spoil the next one
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def cut_back(self, step: int) -> None:
         """Forget what came after `step`, when a run goes on from its backup."""

@@ -65,8 +65,9 @@ class RunFolder:
     # -- who may use it
 
     def lock(self) -> FileLock:
-        """Take the workspace for a run, until `release()`. WorkspaceError if another run has it."""
+        """Take the workspace for a run, until `release()`. WorkspaceError if it is another run's, or no workspace."""
         self._make(self.path)
+        self._refuse_strangers()  # before the lock, which would be one more file in a folder of other things
         try:
             lock = FileLock(self._lock_path, thread_local=False)  # taken here, released by the run's thread
             lock.acquire(timeout=0)
@@ -76,6 +77,12 @@ class RunFolder:
                 do="Wait for it, stop it, or choose another workspace.",
             ) from None
         return lock
+
+    def _refuse_strangers(self) -> None:
+        if not self.config_path.exists() and not is_workspace(self.path):
+            raise WorkspaceError(
+                f"{self.path} is no workspace: it holds other things.", do="Choose a new or an empty folder."
+            )
 
     def is_running(self) -> bool:
         """Whether a run, of this process or of any other, holds the workspace."""
@@ -94,18 +101,22 @@ class RunFolder:
     def claim(self, config: LoraConfig) -> bool:
         """Write the config into a new workspace, or check that the run in it is this one (then True: it goes on).
 
+        A run that ended before it had looked at its pictures left nothing to go on with: another may take its place.
         WorkspaceError if the workspace holds other things, another run, or a run that has ended.
         """
-        if self.config_path.exists():
+        self._refuse_strangers()
+        begun = self.config_path.exists() and self.manifest_path.exists()
+        if begun:
             self._check_same(config)
-            write_text(self.config_path, to_toml(config))  # what doesn't change the numbers may be new
-            return True
-        if not is_workspace(self.path):
-            raise WorkspaceError(
-                f"{self.path} is no workspace: it holds other things.", do="Choose a new or an empty folder."
-            )
-        write_text(self.config_path, to_toml(config))
-        return False
+        write_text(self.config_path, to_toml(config))  # what doesn't change the numbers may be new
+        return begun
+
+    def writes_where(self, config: LoraConfig) -> bool:
+        """Whether there is a run here already that writes its files where this config would."""
+        if not self.config_path.exists():
+            return False
+        own = read_config(LoraConfig, self.config_path).saving
+        return (own.destination, own.name) == (config.saving.destination, config.saving.name)
 
     def _check_same(self, config: LoraConfig) -> None:
         other = differences(read_config(LoraConfig, self.config_path), config)
@@ -199,7 +210,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(
-                f"{path} can't be made.", error.strerror or str(error), "Choose another folder."
+                f"The folder {path} can't be made.", f"{error.strerror}.", "Choose another folder."
             ) from error
 
 
@@ -294,7 +305,7 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise WorkspaceError(
-            f"{path} can't be written.", error.strerror or str(error), "Make room, or choose another folder."
+            f"{path} can't be written.", f"{error.strerror}.", "Make room, or choose another folder."
         ) from error
 
 

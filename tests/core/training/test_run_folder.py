@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> RunFolder:
     found = RunFolder(tmp_path / "run")
     found.lock().release()
     found.claim(config())
+    found.manifest_path.write_text("the pictures")
     return found
 
 
@@ -62,6 +63,17 @@ def test_the_same_config_goes_on_and_another_is_refused(folder: RunFolder) -> No
         folder.claim(config(training={"epochs": 3}))
 
 
+def test_a_run_that_never_began_gives_way_to_another(folder: RunFolder) -> None:
+    folder.manifest_path.unlink()
+    assert not folder.claim(config(training={"epochs": 3}))
+    assert "epochs = 3" in folder.config_path.read_text()
+
+
+def test_a_start_that_was_killed_leaves_a_workspace(tmp_path: Path) -> None:
+    (tmp_path / ".writing-run.toml").write_text("half")
+    assert not RunFolder(tmp_path).claim(config())
+
+
 def test_settings_that_change_no_numbers_may_differ(folder: RunFolder) -> None:
     changed = config(sampling={"every_n_epochs": 5}, saving={"dtype": "fp32"}, memory={"gradient_checkpointing": False})
     assert folder.claim(changed)
@@ -82,7 +94,7 @@ def test_a_finished_run_is_not_repeated_in_place(folder: RunFolder) -> None:
 def test_a_folder_with_other_things_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("precious")
     with pytest.raises(WorkspaceError, match="is no workspace"):
-        RunFolder(tmp_path).claim(config())
+        RunFolder(tmp_path).lock()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.doc"]
 
 
@@ -114,8 +126,9 @@ def test_a_half_written_backup_is_never_picked_up(folder: RunFolder) -> None:
     half.mkdir()
     (half / "network.safetensors").write_bytes(b"half")
     assert folder.latest_backup() == whole
+    (folder.path / "backups" / ".deleting-step-00000000").mkdir()
     folder.write_backup(state(2), keep=1)
-    assert not half.exists()
+    assert [path.name for path in (folder.path / "backups").iterdir()] == ["step-00000002"]
 
 
 def test_a_damaged_backup_is_named(folder: RunFolder) -> None:
