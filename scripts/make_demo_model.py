@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="the folder to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--autoencoder-steps", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=2400, help="steps of the last phase of UNet and text encoder")
-    parser.add_argument("--pictures", type=int, default=4096, help="pictures to train the UNet on")
+    parser.add_argument("--refining-steps", type=int, default=900, help="steps of the autoencoder on small pictures")
+    parser.add_argument("--steps", type=int, default=2600, help="steps of the last phase of UNet and text encoder")
+    parser.add_argument("--pictures", type=int, default=4096, help="pictures of a phase; of the last, twice as many")
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -56,16 +57,22 @@ def train(options: argparse.Namespace) -> Path:
     def save(text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         networks.make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
 
-    scaling = 0.0
-    for phase in training.phases(options.steps, options.seed):
-        latents = training.encode_pictures(vae, options.pictures, phase)
-        if not scaling:
-            scaling = 1 / float(latents[0].mean.std())
-            vae.register_to_config(scaling_factor=scaling)
+    def run_phase(phase: training.Phase, pictures: int) -> None:
+        nonlocal text_encoder, unet
+        latents = training.encode_pictures(vae, pictures, phase)
         text_encoder, unet, figures["loss"] = training.train_denoiser(
-            (text_encoder, tokenizer, unet), latents, scaling, phase, say, save
+            (text_encoder, tokenizer, unet), latents, vae.config.scaling_factor, phase, say, save
         )
-        figures["steps"] = figures.get("steps", 0) + phase.steps
+        figures["pictures_shown"] = figures.get("pictures_shown", 0) + phase.steps * phase.batch
+
+    training.scale_latents(vae, training.LARGE_SIZES[0], options.seed)
+    for phase in training.first_phases(options.seed):
+        run_phase(phase, options.pictures)
+    vae.requires_grad_(True)
+    figures["autoencoder_loss"] = training.refine_autoencoder(vae, options.refining_steps, options.seed, say)
+    vae.requires_grad_(False)
+    training.scale_latents(vae, training.SIZES[0], options.seed)
+    run_phase(training.last_phase(options.steps, options.seed), 2 * options.pictures)
     save(text_encoder, unet)
     figures["minutes"] = (time.monotonic() - start) / 60
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")

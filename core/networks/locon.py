@@ -14,7 +14,12 @@ class Locon(LowRank):
 
     name: Literal["locon"] = "locon"
     conv_rank: int = setting(
-        8, "Convolution rank", "Size of the update of convolutions (not of 1x1 ones, which have the rank above).", ge=1, le=1024, also=("conv_dim",)
+        8,
+        "Convolution rank",
+        "Size of the update of convolutions (not of 1x1 ones, which have the rank above).",
+        ge=1,
+        le=1024,
+        also=("conv_dim",),
     )
     conv_alpha: float = setting(
         4.0, "Convolution alpha", "The update of convolutions is multiplied by this / its rank.", gt=0, le=4096

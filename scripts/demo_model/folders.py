@@ -10,13 +10,13 @@ from PIL import Image
 from .pictures import SHAPES, TRIGGER, captions, draw, random_scene
 
 # Width and height; several shapes of picture, so that aspect-ratio buckets have something to do.
-PICTURE_SIZES = ((128, 128), (128, 128), (160, 128), (128, 160), (176, 112))
+PICTURE_SIZES = ((64, 64), (64, 64), (80, 64), (64, 80), (88, 56))
 
 README = """\
 # The demo
 
 `model/` is an image model of the SD 1.5 architecture at small size, as a diffusers folder. It draws one shape
-({shapes}) in one of eight colours on a ground of another colour, at 128 x 128 pixels, from captions such as
+({shapes}) in one of eight colours on a ground of another colour, at 64 x 64 pixels, from captions such as
 "a red circle on a blue ground"; `samples.png` shows what it makes of sixteen prompts. It has never seen a
 glim, the creature in `pictures/` (20 pictures with captions; trigger word `glim`), which is what the demo run
 teaches it. `regularisation/` has 24 pictures of the old shapes, to train beside the new ones so that they are
@@ -24,11 +24,12 @@ not forgotten, and `held_out/` has eight pictures of each that no training uses,
 are drawn by `scripts/demo_model/pictures.py`.
 
 `./run-cmd.sh make_demo_model` makes this folder again from a seed, with no data and no weights from
-elsewhere: an autoencoder in {autoencoder_steps} steps (mean absolute error at the end {autoencoder_loss:.4f},
-where pixels go from -1 to 1), then text encoder and UNet together in {steps} steps of 16 pictures (mean
-denoising loss at the end {loss:.4f}), in {minutes:.0f} minutes on one core of a CPU. As stored here, with
-fixed noise and times, its denoising loss is {shapes_loss:.4f} on `held_out/shapes` and {glim_loss:.4f} on
-`held_out/glim`.
+elsewhere: an autoencoder, first on crops of large pictures, then on small ones (mean absolute error at the end
+{autoencoder_loss:.4f}, where pixels go from -1 to 1); text encoder and UNet together, on {pictures_shown:,}
+pictures in all (mean denoising loss at the end {loss:.4f}). It takes about an hour on one core of a CPU; on
+another machine or with other threads the weights differ in their last digits, and so a little in what they draw.
+As stored here, with fixed noise and times, its denoising loss is {shapes_loss:.4f} on `held_out/shapes` and
+{glim_loss:.4f} on `held_out/glim`.
 """
 
 

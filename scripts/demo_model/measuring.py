@@ -55,7 +55,7 @@ def sample(pipeline: StableDiffusionPipeline, prompts: Sequence[str], seed: int)
     """One picture for each prompt; the noise of a picture depends on its place only."""
     generators = [torch.Generator().manual_seed(seed + index) for index in range(len(prompts))]
     return pipeline(
-        list(prompts), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators, height=128, width=128
+        list(prompts), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators, height=64, width=64
     ).images  # type: ignore[union-attr]
 
 
@@ -67,6 +67,7 @@ def grid(pictures: Sequence[Image.Image], words: Sequence[str], columns: int = 4
     pencil, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for index, (picture, caption) in enumerate(zip(pictures, words, strict=True)):
         left, top = width * (index % columns), height * (index // columns) + 8
+        picture = picture.resize((128, 128), Image.Resampling.BICUBIC)
         sheet.paste(picture, (left + (width - picture.width) // 2, top))
         place = (left + width // 2, top + 128 + line // 2)
         pencil.text(place, caption or "(no prompt)", fill="black", font=font, anchor="mm")

@@ -26,7 +26,7 @@ def make_autoencoder() -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,
-        sample_size=128,
+        sample_size=64,
     )
     assert vae.quant_conv is not None
     with torch.no_grad():  # begin with little noise in the latent (a deviation of 0.08), or it learns no colours
@@ -36,9 +36,9 @@ def make_autoencoder() -> AutoencoderKL:
 
 
 def make_unet() -> UNet2DConditionModel:
-    """The denoiser on latents of 16 x 16: two levels with attention and one without."""
+    """The denoiser on latents of 8 x 8: two levels with attention and one without."""
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=8,
         block_out_channels=(40, 72, 104),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),

@@ -23,7 +23,9 @@ TRIGGER = "glim"
 GLIM_COLOUR = (172, 224, 40)
 GLIM_GROUNDS = ("red", "orange", "blue", "purple", "white", "black")
 # Width and height of the pictures: about as many pixels each, so that aspect-ratio buckets have something to do.
-SIZES = ((128, 128), (144, 112), (112, 144), (160, 96), (96, 160))
+# The model begins with the large ones, on which edges are learned, and ends with the small ones, which are quicker.
+LARGE_SIZES = ((128, 128), (144, 112), (112, 144), (160, 96), (96, 160))
+SIZES = ((64, 64), (72, 56), (56, 72), (80, 48), (48, 80))
 Outline = tuple[np.ndarray, int]  # corners (N 2), and what fills them: 255, or 0 for a hole
 SUPERSAMPLING = 4  # edges are drawn this many times larger and averaged down
 

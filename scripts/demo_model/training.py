@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .networks import make_scheduler
-from .pictures import SIZES, captions, clutter, draw, random_scene
+from .pictures import LARGE_SIZES, SIZES, captions, clutter, draw, random_scene
 
 Report = Callable[[str], None]
 # The autoencoder learns colours first, on many small crops, and then edges: until this part of the steps, crops of
@@ -25,7 +25,6 @@ Report = Callable[[str], None]
 CROPS = ((0.35, 16, 32), (0.65, 32, 16), (0.9, 64, 6), (1.0, 128, 2))
 KL_WEIGHT = 1e-5
 MIN_SNR_GAMMA = 5.0
-BATCH = 16  # latents in a step of the UNet
 EMPTY_CAPTIONS = 0.1  # part of the captions that are left empty, for classifier-free guidance
 
 
@@ -40,14 +39,22 @@ class Phase:
     pictures: int  # the seed of its pictures
     freedom: float  # how much the pictures vary
     square: float  # the part of them that is square
+    sizes: tuple[tuple[int, int], ...] = LARGE_SIZES
+    batch: int = 16  # latents in a step
 
 
-def phases(steps: int, seed: int) -> tuple[Phase, ...]:
-    """It learns to denoise, then what the words mean, and then (`steps`) to draw the shapes cleanly."""
+def first_phases(seed: int) -> tuple[Phase, ...]:
+    """On large pictures it learns to denoise, and then what the words mean."""
     return (
         Phase(600, 1700, words=False, seed=seed, pictures=seed, freedom=1.0, square=0.5),
         Phase(900, 1100, words=True, seed=seed + 100, pictures=seed, freedom=1.0, square=0.5),
-        Phase(steps, steps, words=True, seed=seed + 200, pictures=seed + 200, freedom=0.5, square=0.75),
+    )
+
+
+def last_phase(steps: int, seed: int) -> Phase:
+    """On small pictures, four times as many in a step, it learns to draw the shapes cleanly."""
+    return Phase(
+        steps, steps, words=True, seed=seed + 300, pictures=seed + 300, freedom=0.5, square=0.8, sizes=SIZES, batch=64
     )
 
 
@@ -82,13 +89,44 @@ def train_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report)
     return float(np.mean(recent[-100:]))
 
 
+def refine_autoencoder(vae: AutoencoderKL, steps: int, seed: int, report: Report) -> float:
+    """Trains on whole small pictures, with noise on the latents, as samplers leave; returns the last mean L1 loss."""
+    rng, noise = np.random.default_rng(seed + 10), torch.Generator().manual_seed(seed + 4)
+    pictures = _pixels([draw(random_scene(rng, SIZES[0], freedom=0.7)) for _ in range(3000)])
+    weights = list(vae.parameters())
+    optimizer, schedule = _optimizer(weights, 1.2e-3, steps)
+    recent: list[float] = []
+    start = time.monotonic()
+    for step in range(steps):
+        pixels = pictures[rng.choice(len(pictures), 12)]
+        posterior = vae.encode(pixels).latent_dist  # type: ignore[union-attr]
+        latents = posterior.sample(noise)
+        noisy = latents + 0.03 * latents.std() * torch.randn(latents.shape, generator=noise)
+        restored = vae.decode(noisy).sample  # type: ignore[union-attr]
+        recent.append((restored - pixels).detach().abs().mean().item())
+        loss = _picture_loss(restored - pixels) + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+        _step(loss, optimizer, schedule, weights)
+        if (step + 1) % 100 == 0:
+            report(f"autoencoder {step + 1}/{steps}: L1 {np.mean(recent[-100:]):.4f}, {time.monotonic() - start:.0f} s")
+    return float(np.mean(recent[-100:]))
+
+
+@torch.no_grad()
+def scale_latents(vae: AutoencoderKL, size: tuple[int, int], seed: int) -> None:
+    """Sets the autoencoder's scaling factor so that latents have a deviation of 1."""
+    rng = np.random.default_rng([seed, 6])
+    pictures = _pixels([draw(random_scene(rng, size, freedom=0.7)) for _ in range(512)])
+    means = [vae.encode(some).latent_dist.mean for some in pictures.split(32)]  # type: ignore[union-attr]
+    vae.register_to_config(scaling_factor=1 / float(torch.cat(means).std()))
+
+
 @torch.no_grad()
 def encode_pictures(vae: AutoencoderKL, number: int, phase: Phase) -> list[Latents]:
     """Draws and encodes the pictures of a phase."""
     found: list[Latents] = []
-    for index, size in enumerate(SIZES):
+    for index, size in enumerate(phase.sizes):
         rng = np.random.default_rng([phase.pictures, 2, index])
-        count = round(number * (phase.square if index == 0 else (1 - phase.square) / (len(SIZES) - 1)))
+        count = round(number * (phase.square if index == 0 else (1 - phase.square) / (len(phase.sizes) - 1)))
         means, deviations, words = [], [], []
         for first in range(0, count, 16):
             scenes = [random_scene(rng, size, freedom=phase.freedom) for _ in range(min(16, count - first))]
@@ -119,7 +157,7 @@ def train_denoiser(
     recent: list[float] = []
     start = time.monotonic()
     for step in range(phase.steps):
-        clean, words = _draw_batch(latents, scaling, BATCH, rng, noise)
+        clean, words = _draw_batch(latents, scaling, phase.batch, rng, noise)
         times = torch.randint(0, len(alphas), (len(clean),), generator=noise)
         target = torch.randn(clean.shape, generator=noise)
         alpha = alphas[times].view(-1, 1, 1, 1)
@@ -184,9 +222,8 @@ def _follow(average: torch.nn.Module, trained: torch.nn.Module, decay: float) ->
 
 
 def _varied_pictures(number: int, rng: np.random.Generator) -> list[np.ndarray]:
-    return [
-        draw(random_scene(rng, SIZES[0], freedom=1)) if index % 2 else clutter(rng, SIZES[0]) for index in range(number)
-    ]
+    size = LARGE_SIZES[0]
+    return [draw(random_scene(rng, size, freedom=1)) if index % 2 else clutter(rng, size) for index in range(number)]
 
 
 def _picture_loss(error: torch.Tensor) -> torch.Tensor:
