@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-# In a process of its own, because a heap keeps what earlier tests made of it. Blocks of 4 MB lie below a smaller one that
-# stays, as weights lie below whatever was made after them; the first block makes glibc keep blocks of this size.
+# In a process of its own, because a heap keeps what earlier tests made of it. Blocks of 4 MB lie below a smaller one
+# that stays, as weights lie below whatever was made after them; the first block makes glibc keep blocks of this size.
 SCRIPT = """
 import torch
 from core.devices import give_back_host_memory, used_host_memory
