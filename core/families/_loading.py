@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,24 @@ def load_from_folder(folder: Path, part: Part, dtype: torch.dtype) -> nn.Module:
     from core.weights.files import open_tensors
     from core.weights.layouts import read_vae
 
+    state: dict[str, Tensor] = {}
+    for path in _weights_in(folder, part):
+        with open_tensors(path) as reader:
+            # Old folders have other names in the VAE's attention.
+            state |= read_vae(reader) if part == "vae" else {key: reader.read(key) for key in reader.keys()}  # noqa: SIM118
+    return assemble(part, folder, state, dtype, folder)
+
+
+def check_folder(source: Path, parts: Sequence[Part]) -> None:
+    """ModelFileError if the weights of a part are missing from a diffusers folder, or are not whole. Reads headers."""
+    from core.weights.header import read_header
+
+    for part in parts:
+        for path in _weights_in(source / FOLDERS[part], part):
+            read_header(path)
+
+
+def _weights_in(folder: Path, part: Part) -> list[Path]:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     files = weights_files(names)
     if "config.json" not in names or not files:
@@ -64,12 +82,7 @@ def load_from_folder(folder: Path, part: Part, dtype: torch.dtype) -> nn.Module:
             "Its download may have broken off.",
             "Download the model again.",
         )
-    state: dict[str, Tensor] = {}
-    for name in files:
-        with open_tensors(folder / name) as reader:
-            # Old folders have other names in the VAE's attention.
-            state |= read_vae(reader) if part == "vae" else {key: reader.read(key) for key in reader.keys()}  # noqa: SIM118
-    return assemble(part, folder, state, dtype, folder)
+    return [folder / name for name in files]
 
 
 def load_vae_file(source: Path, configs: Path, dtype: torch.dtype) -> nn.Module:

@@ -156,7 +156,7 @@ class TrainingExecutor:
         except OchreError as error:
             cls._tell(folder, Failed(what=error.what, why=error.why, do=error.do))
         except OSError as error:  # what the run's own errors don't cover: samples, events, TensorBoard
-            log.exception("the run in %s failed", folder.path)
+            log.info("the run in %s failed", folder.path, exc_info=True)
             cls._tell(folder, _unwritable(error, folder.path))
         except Exception as error:  # the thread's end: whatever it is, the user must learn of it
             log.exception("the run in %s failed", folder.path)
@@ -179,8 +179,7 @@ def _unwritable(error: OSError, workspace: Path) -> Failed:
     """What to tell of a file that can't be written or read, most often because the disk is full."""
     free = shutil.disk_usage(workspace).free / 1e9
     return Failed(
-        what=f"{error.filename} can't be used: {error.strerror}." if error.filename else f"The run stopped: {error}.",
+        what=f"{error.filename or 'A file'} can't be used: {error.strerror or error}.",
         why=f"On the workspace's disk {free:.1f} GB are free.",
         do="Make room if it is full, then start the same run again: it goes on from its last backup.",
-        details=traceback.format_exc(),
     )

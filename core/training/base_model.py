@@ -12,6 +12,7 @@ from core.config.toml_file import read_config
 from core.contracts import Family, Match, Model
 from core.errors import ModelFileError
 from core.families._detection import recognise
+from core.families._loading import check_folder
 from core.registry import registry
 from core.training.run_folder import is_backup
 from core.weights.files import legacy_hash, sha256_of
@@ -52,6 +53,8 @@ def find_base(config: LoraConfig) -> BaseModel:
     path = resolve(source)
     match = choose(recognise(path), config, path)
     family: Family = registry("families").get(match.family)()
+    if path.is_dir():  # told now, not when the caches are filled
+        check_folder(path, ["denoiser", *family.text_parts, *([] if config.base.vae else ["vae"])])
     return BaseModel(path, family, match, network)
 
 

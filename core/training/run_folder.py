@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,7 @@ class RunFolder:
     def claim(self, config: LoraConfig) -> bool:
         """Write the config into a new workspace, or check that the run in it is this one (then True: it goes on).
 
+        What happened after the last backup is forgotten, so that nobody takes an earlier session's end for this one's.
         A run that ended before it had looked at its pictures left nothing to go on with: another may take its place.
         WorkspaceError if the workspace holds other things, another run, or a run that has ended.
         """
@@ -108,8 +110,15 @@ class RunFolder:
         begun = self.config_path.exists() and self.manifest_path.exists()
         if begun:
             self._check_same(config)
+        with _told(self.path):
+            self.take_requests()  # what was asked of an earlier session
+            self.report.cut_back(self._last_step())
         write_text(self.config_path, to_toml(config))  # what doesn't change the numbers may be new
         return begun
+
+    def _last_step(self) -> int:
+        backup = self.latest_backup()
+        return int(backup.name.removeprefix("step-")) if backup else -1
 
     def writes_where(self, config: LoraConfig) -> bool:
         """Whether there is a run here already that writes its files where this config would."""
@@ -299,11 +308,16 @@ def _harmless(settings: Settings, path: str = "") -> set[str]:
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     temporary = path.with_name(f"{WRITING}{path.name}")
-    try:
+    with _told(path):
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise WorkspaceError(
             f"{path} can't be written.", f"{error.strerror}.", "Make room, or choose another folder."
         ) from error

@@ -23,10 +23,8 @@ from core.training.tensorboard import TensorBoard
 def run_session(config: LoraConfig, folder: RunFolder) -> None:
     """Train as the config says, from the workspace's last backup if it has one."""
     backup = folder.latest_backup()
-    folder.take_requests()  # what was asked of an earlier session
     state = read_backup(backup) if backup else None
     progress = Progress(**state.progress) if state else Progress()
-    folder.report.cut_back(progress.step if state else -1)
     with fresh_process(), readers(config, folder, progress.step) as report, out_of_memory_explained():
         try:
             run = set_up(config, folder, report)

@@ -180,7 +180,6 @@ EVERYTHING_AT_RANDOM: dict[str, Any] = {
     "optimizer": {"name": "prodigy"},
     "schedule": {"name": "cosine", "warmup_steps": 3},
     "noise": {"noise_offset": 0.05},
-    "memory": {"gradient_checkpointing": False},
     "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every_n_epochs": 2},
     "saving": {"backup_every_n_steps": 2},
 }
@@ -225,7 +224,6 @@ def test_8_bit_state_and_cached_captions_survive_a_kill(
         "optimizer": {"name": "adamw8bit", "min_8bit_size": 1},
         "schedule": {"name": "cosine_with_restarts", "cycles": 2},
         "training": {"max_steps": 5},
-        "memory": {"gradient_checkpointing": False},
         "saving": {"backup_every_n_steps": 2, "keep_backups": 2},
     }
     config = run_toml("sdxl", changes)

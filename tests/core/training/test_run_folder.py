@@ -10,7 +10,7 @@ import torch
 
 from core.config.lora import LoraConfig
 from core.errors import TrainingError, WorkspaceError
-from core.training.events import Finished
+from core.training.events import BackedUp, Failed, Finished, read_events
 from core.training.run_folder import RunFolder, State, differences, propose_workspace, read_backup
 
 
@@ -67,6 +67,16 @@ def test_a_run_that_never_began_gives_way_to_another(folder: RunFolder) -> None:
     folder.manifest_path.unlink()
     assert not folder.claim(config(training={"epochs": 3}))
     assert "epochs = 3" in folder.config_path.read_text()
+
+
+def test_an_earlier_sessions_end_and_requests_are_forgotten_when_it_goes_on(folder: RunFolder) -> None:
+    folder.write_backup(state(1), keep=1)
+    for event in (BackedUp(step=1, path="x"), Failed(what="The disk was full.")):
+        folder.report(event)
+    folder.ask("stop")
+    assert folder.claim(config())
+    assert [type(event) for event in read_events(folder.events_path)[0]] == [BackedUp]
+    assert not folder.is_asked_to_stop()
 
 
 def test_a_start_that_was_killed_leaves_a_workspace(tmp_path: Path) -> None:
