@@ -77,9 +77,9 @@ class LowRank(NetworkConfig):
         return AttachedModules(model, makers, self.metadata())
 
     def _maker(self, rank: int, alpha: float) -> Make:
-        from lycoris.modules.locon import LoConModule
+        from core.networks._lycoris import LowRankModule
 
-        return lambda name, layer: LoConModule(
+        return lambda name, layer: LowRankModule(
             name,
             layer,
             lora_dim=rank,

@@ -13,6 +13,7 @@ os.environ.setdefault(
 )  # on CUDA it would pick a kernel by itself, with other last bits
 
 import torch
+from lycoris.modules.locon import LoConModule
 from torch import Tensor, nn
 
 from core.contracts import Model, Part
@@ -122,6 +123,21 @@ class AttachedModules:
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""
         return dict(self._metadata)
+
+
+class LowRankModule(LoConModule):
+    """LyCORIS' LoCon module, whose output passes over the layer's output once where LyCORIS' own takes three passes.
+
+    The same numbers but for the last bits: W x + (alpha / rank) * up(down(x)).
+    """
+
+    def bypass_forward(self, x: Tensor, scale: float = 1) -> Tensor:
+        """The layer's output with the update added."""
+        casts = torch.is_autocast_enabled(x.device.type)
+        if (self.rank_dropout and self.training) or not (casts or x.dtype == self.lora_down.weight.dtype):
+            return super().bypass_forward(x, scale)
+        change = self.dropout(self.lora_up(self.lora_down(x)))
+        return torch.add(self.org_forward(x), change, alpha=self.scale * scale)
 
 
 def find_layers(part: nn.Module, patterns: Sequence[str]) -> list[tuple[str, nn.Module]]:

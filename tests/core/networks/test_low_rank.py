@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lycoris.modules.locon import LoConModule
 from torch import nn
 
 from core.contracts import Model, Network
@@ -154,3 +155,16 @@ def test_a_1x1_convolution_has_the_networks_own_rank() -> None:
     groups = {"denoiser": {"transformer": "nothing", "convolution": "^[01]$"}}
     file = Locon(rank=6, conv_rank=2).attach(model, groups).export(lambda part, path: path)
     assert [file[f"{layer}.lora_down.weight"].shape[0] for layer in (0, 1)] == [2, 6]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_quick_way_is_lycoris_way(autocast: bool) -> None:
+    model, x = tiny_model(), torch.randn(2, 3, 8, 8)
+    network = Locon(dropout=0.0, alpha=3.0).attach(model, GROUPS)
+    fill(network)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        quick = model.parts["denoiser"](x)
+        for module in network.modules()["denoiser"].values():  # type: ignore[operator]
+            module.bypass_forward = lambda x, scale=1, m=module: LoConModule.bypass_forward(m, x, scale)
+        slow = model.parts["denoiser"](x)
+    torch.testing.assert_close(quick, slow, rtol=2e-2 if autocast else 1e-5, atol=2e-2 if autocast else 1e-6)
