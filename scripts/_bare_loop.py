@@ -15,7 +15,7 @@ from core.config.lora import LoraConfig
 from core.settings.checks import load
 
 DEMO = Path("demo/model")
-SIDES = {"demo": 128, "50m": 128}
+SIDES = {"demo": 64, "50m": 128}
 BATCH_SIZES = {"demo": 4, "50m": 2}
 RANK = 8
 
