@@ -40,14 +40,14 @@ class LossCurve:
             self.add(old_step, loss)
 
     def svg(self, total_steps: int) -> str:
-        """The drawing; `total_steps` is the right edge."""
+        """The drawing. Its right edge is a third ahead of the last step, and at most at `total_steps`."""
         if not self.steps:
             return _frame("No step yet.", "")
         picked = _evenly(len(self.steps), MOST_POINTS)
         steps = [self.steps[index] for index in picked]
         raw, smooth = [self.losses[index] for index in picked], [self.smooth[index] for index in picked]
         low, high = _range(raw)
-        last = max(total_steps, steps[-1], 2)
+        last = max(min(total_steps, max(20, round(steps[-1] * 4 / 3))), steps[-1], 2)
 
         def line(name: str, values: Sequence[float]) -> str:
             points = " ".join(f"{_x(s, last):.1f},{_y(v, low, high):.1f}" for s, v in zip(steps, values, strict=True))

@@ -78,6 +78,7 @@ def test_buttons_ask_the_run(folder: RunFolder) -> None:
 
 
 def test_a_killed_run_is_told_as_such(folder: RunFolder) -> None:
+    folder.path.mkdir()
     folder.report(started())
     folder.report(step(1))
     view = RunView(Job(folder.path))

@@ -50,7 +50,7 @@ def describe(path: Path, trigger: str) -> str:
     return (
         f'<div class="ochre-note good"><b>{escape(path.name)}</b>{facts(shown)}</div>'
         f'<div class="ochre-note"><b>How to use it</b><p>Put the file into the folder of your program:</p>'
-        f'<dl class="ochre-facts">{places}</dl>'
+        f'<dl class="ochre-facts ochre-places">{places}</dl>'
         f"<p>Then write the trigger word into the prompt; in Forge and A1111 name the LoRA there, too:</p>"
         f"<code>{escape(prompt)}</code><p>Weaker or stronger than 1: 0.6 to 1.2.</p></div>"
     )

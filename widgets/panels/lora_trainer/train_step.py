@@ -67,8 +67,11 @@ class TrainStep:
         if self._view is None:
             raise RunError("There is no run yet.", do="Run the cell above first.")
         task = self._task or asyncio.ensure_future(self._view.follow())
-        with answered():
-            ending = await asyncio.shield(task)  # who interrupts the cell ends the waiting, not the view
+        try:
+            with answered():
+                ending = await asyncio.shield(task)
+        except asyncio.CancelledError:  # the cell was interrupted: that ends the waiting, and neither run nor view
+            raise RunError("The waiting was interrupted; the run goes on.", do="panel.train() shows it.") from None
         if isinstance(ending, Failed):
             raise RunError(f"The run failed: {ending.what}", ending.why, ending.do)
         if ending is None:
