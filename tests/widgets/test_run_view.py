@@ -42,7 +42,6 @@ def step(number: int, loss: float = 0.1) -> Step:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    (tmp_path / "run").mkdir()
     return RunFolder(tmp_path / "run")
 
 
