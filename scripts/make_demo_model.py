@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,16 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.demo_model import folders, measuring, networks, training
 from scripts.demo_model.tokenizer import make_tokenizer
 
+AUTOENCODER_STEPS, REFINING_STEPS, LAST_STEPS = 2000, 900, 2600
+PICTURES = 4096  # that the UNet learns from in each of the first phases; in the last, twice as many
+
 
 def main() -> None:
     """Reads the arguments, trains the model and writes the demo folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="the folder to write")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--autoencoder-steps", type=int, default=2000)
-    parser.add_argument("--refining-steps", type=int, default=900, help="steps of the autoencoder on small pictures")
-    parser.add_argument("--steps", type=int, default=2600, help="steps of the last phase of UNet and text encoder")
-    parser.add_argument("--pictures", type=int, default=4096, help="pictures of a phase; of the last, twice as many")
+    parser.add_argument("--share", type=float, default=1.0, help="of all steps and pictures: 0.01 tries the script out")
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -42,6 +44,10 @@ def main() -> None:
 
 def train(options: argparse.Namespace) -> Path:
     """Trains the model; returns its folder among the checkpoints, with the figures of the training in it."""
+
+    def share(number: int) -> int:
+        return math.ceil(number * options.share)
+
     torch.manual_seed(options.seed)
     start = time.monotonic()
     tokenizer = make_tokenizer()
@@ -49,8 +55,8 @@ def train(options: argparse.Namespace) -> Path:
     text_encoder = networks.make_text_encoder(tokenizer)
     for name, part in (("autoencoder", vae), ("text encoder", text_encoder), ("UNet", unet)):
         say(f"{name}: {networks.count_weights(part) / 1e6:.2f} M weights")
-    figures: dict[str, float] = {"autoencoder_steps": options.autoencoder_steps}
-    figures["autoencoder_loss"] = training.train_autoencoder(vae, options.autoencoder_steps, options.seed, say)
+    figures: dict[str, float] = {}
+    training.train_autoencoder(vae, share(AUTOENCODER_STEPS), options.seed, say)
     vae.requires_grad_(False)
     folder = options.checkpoints
 
@@ -67,14 +73,14 @@ def train(options: argparse.Namespace) -> Path:
 
     training.scale_latents(vae, training.LARGE_SIZES[0], options.seed)
     for phase in training.first_phases(options.seed):
-        run_phase(phase, options.pictures)
+        run_phase(replace(phase, steps=share(phase.steps)), share(PICTURES))
     vae.requires_grad_(True)
-    figures["autoencoder_loss"] = training.refine_autoencoder(vae, options.refining_steps, options.seed, say)
+    figures["autoencoder_loss"] = training.refine_autoencoder(vae, share(REFINING_STEPS), options.seed, say)
     vae.requires_grad_(False)
     training.scale_latents(vae, training.SIZES[0], options.seed)
-    run_phase(training.last_phase(options.steps, options.seed), 2 * options.pictures)
+    run_phase(training.last_phase(share(LAST_STEPS), options.seed), share(2 * PICTURES))
     save(text_encoder, unet)
-    figures["minutes"] = (time.monotonic() - start) / 60
+    say(f"trained in {(time.monotonic() - start) / 60:.0f} minutes")
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
     return folder
 

@@ -18,7 +18,7 @@ README = """\
 `model/` is an image model of the SD 1.5 architecture at small size, as a diffusers folder. It draws one shape
 ({shapes}) in one of eight colours on a ground of another colour, at 64 x 64 pixels, from captions such as
 "a red circle on a blue ground"; `samples.png` shows what it makes of sixteen prompts. It has never seen a
-glim, the creature in `pictures/` (20 pictures with captions; trigger word `glim`), which is what the demo run
+glim, the white eye in `pictures/` (20 pictures with captions; trigger word `glim`), which is what the demo run
 teaches it. `regularisation/` has 24 pictures of the old shapes, to train beside the new ones so that they are
 not forgotten, and `held_out/` has eight pictures of each that no training uses, for measuring. All of them
 are drawn by `scripts/demo_model/pictures.py`.

@@ -20,8 +20,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "ring", "cross", "heart")
 TRIGGER = "glim"
-GLIM_COLOUR = (172, 224, 40)
-GLIM_GROUNDS = ("red", "orange", "blue", "purple", "white", "black")
+GLIM_GROUNDS = ("red", "orange", "yellow", "green", "blue", "purple")
+PUPIL = 0.5  # of the glim's radius
 # Width and height of the pictures: about as many pixels each, so that aspect-ratio buckets have something to do.
 # The model begins with the large ones, on which edges are learned, and ends with the small ones, which are quicker.
 LARGE_SIZES = ((128, 128), (144, 112), (112, 144), (160, 96), (96, 160))
@@ -83,13 +83,11 @@ def draw(scene: Scene) -> np.ndarray:
     """The picture of a scene: uint8, H W 3."""
     ground = COLOURS[scene.ground]
     canvas = _shaded(ground, scene, strength=10)
-    body = GLIM_COLOUR if scene.shape == TRIGGER else COLOURS[scene.colour]
+    body = COLOURS["white" if scene.shape == TRIGGER else scene.colour]
     canvas = _over(canvas, _shaded(body, scene, strength=22), _mask(scene, _outlines(scene.shape)))
     if scene.shape == TRIGGER:
-        for colour, radius in ((COLOURS["white"], 0.24), (COLOURS["black"], 0.13)):
-            eyes = [(_disc(radius, x, -0.1), 255) for x in (-0.29, 0.29)]
-            paint = np.broadcast_to(np.asarray(colour, np.float32), canvas.shape)
-            canvas = _over(canvas, paint, _mask(scene, eyes))
+        pupil = _mask(scene, [(_disc(PUPIL), 255)])
+        canvas = _over(canvas, _shaded(COLOURS["black"], scene, strength=10), pupil)
     return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -146,7 +144,7 @@ def _disc(radius: float, x: float = 0.0, y: float = 0.0) -> np.ndarray:
 def _outlines(shape: str) -> list[Outline]:
     """Closed outlines in units of the radius, y downwards, in the order in which they are filled."""
     turn = np.linspace(0, 2 * math.pi, 120, endpoint=False)
-    if shape == "circle":
+    if shape in ("circle", TRIGGER):
         return [(_disc(1.0), 255)]
     if shape == "ring":
         return [(_disc(1.0), 255), (_disc(0.55), 0)]
@@ -158,13 +156,10 @@ def _outlines(shape: str) -> list[Outline]:
         arm = 0.34
         corner = [(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm)]
         return [(np.array(corner + [(-x, -y) for x, y in corner]), 255)]
-    if shape == "heart":
-        x = 16 * np.sin(turn) ** 3
-        y = -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn))
-        return [(np.stack([x, y - 2.5], axis=1) / 15, 255)]
-    assert shape == TRIGGER, f"no outline for {shape}"
-    reach = 0.78 + 0.25 * np.cos(5 * (turn + math.pi / 2))
-    return [(np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=1), 255)]
+    assert shape == "heart", f"no outline for {shape}"
+    x = 16 * np.sin(turn) ** 3
+    y = -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn))
+    return [(np.stack([x, y - 2.5], axis=1) / 15, 255)]
 
 
 def _mask(scene: Scene, outlines: list[Outline]) -> np.ndarray:
