@@ -67,7 +67,7 @@ def train(options: argparse.Namespace) -> Path:
         nonlocal text_encoder, unet
         latents = training.encode_pictures(vae, pictures, phase)
         text_encoder, unet, figures["loss"] = training.train_denoiser(
-            (text_encoder, tokenizer, unet), latents, vae.config.scaling_factor, phase, say, save
+            (text_encoder, tokenizer, unet), latents, vae.config["scaling_factor"], phase, say, save
         )
         figures["pictures_shown"] = figures.get("pictures_shown", 0) + phase.steps * phase.batch
 

@@ -135,7 +135,7 @@ class LowRankModule(LoConModule):
         """The layer's output with the update added."""
         casts = torch.is_autocast_enabled(x.device.type)
         if (self.rank_dropout and self.training) or not (casts or x.dtype == self.lora_down.weight.dtype):
-            return super().bypass_forward(x, scale)
+            return super().bypass_forward(x, scale)  # type: ignore[arg-type]
         change = self.dropout(self.lora_up(self.lora_down(x)))
         return torch.add(self.org_forward(x), change, alpha=self.scale * scale)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -24,7 +24,8 @@ def clip_tokenizer(pad_token: Literal["<|endoftext|>", "!"] = END) -> CLIPTokeni
     from transformers import CLIPTokenizer
 
     vocabulary, merges = _vocabulary()
-    return CLIPTokenizer(vocab=dict(vocabulary), merges=list(merges), pad_token=pad_token, model_max_length=77)
+    pairs: Any = list(merges)  # transformers takes pairs, whatever its annotation says
+    return CLIPTokenizer(vocab=dict(vocabulary), merges=pairs, pad_token=pad_token, model_max_length=77)
 
 
 @cache

@@ -20,9 +20,9 @@ def make_autoencoder() -> AutoencoderKL:
     """Pixels to a latent of 4 channels at an eighth of the size, as in SD 1.5."""
     channels = (24, 32, 64, 64)
     vae = AutoencoderKL(
-        block_out_channels=channels,
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,  # type: ignore[arg-type]
+        down_block_types=("DownEncoderBlock2D",) * len(channels),  # type: ignore[arg-type]
+        up_block_types=("UpDecoderBlock2D",) * len(channels),  # type: ignore[arg-type]
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,
@@ -60,9 +60,9 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
             num_attention_heads=4,
             max_position_embeddings=LENGTH,
             projection_dim=TEXT_WIDTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,  # type: ignore[arg-type]
+            eos_token_id=tokenizer.eos_token_id,  # type: ignore[arg-type]
+            pad_token_id=tokenizer.pad_token_id,  # type: ignore[arg-type]
         )
     )
 
@@ -89,7 +89,7 @@ def make_pipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=make_scheduler(),
+        scheduler=make_scheduler(),  # type: ignore[arg-type]
         safety_checker=None,  # type: ignore[arg-type]
         feature_extractor=None,  # type: ignore[arg-type]
         requires_safety_checker=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 from transformers import CLIPTokenizer
 
@@ -20,7 +21,8 @@ def make_tokenizer() -> CLIPTokenizer:
     merges = learn_merges(WORDS)
     vocabulary += ["".join(pair) for pair in merges]
     vocabulary += ["<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges)
+    pairs: Any = merges  # transformers takes pairs, whatever its annotation says
+    tokenizer = CLIPTokenizer(vocab={token: index for index, token in enumerate(vocabulary)}, merges=pairs)
     tokenizer.model_max_length = LENGTH
     return tokenizer
 
