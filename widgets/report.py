@@ -1,4 +1,4 @@
-"""A place that shows what some work found; the work is done on a thread, so that the page stays alive."""
+"""A place that shows what some work found: at once in a cell, on a thread after a click, lest the page stand still."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ class Report:
         self._asked = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def show(self, work: Work, meanwhile: str = "Looking ...") -> None:
-        """Do the work and show what it returns, unless it was asked for other work since.
+    def show(self, work: Work) -> None:
+        """Do the work and show what it returns."""
+        self._asked += 1
+        self.widget.value = _outcome(work)
+
+    def show_later(self, work: Work, meanwhile: str) -> None:
+        """Do the work on a thread and show what it returns, unless other work was asked for since.
 
         Without a running loop, as in a script, it is done at once.
         """
-        self._asked += 1
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.widget.value = _outcome(work)
+            self.show(work)
             return
+        self._asked += 1
         self.widget.value = f'<div class="ochre-help">{escape(meanwhile)}</div>'
         task = loop.create_task(self._do(work, self._asked))
         self._tasks.add(task)  # the loop itself holds tasks only weakly

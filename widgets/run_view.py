@@ -62,6 +62,14 @@ class RunView:
             self._draw_ending()
         return over
 
+    def send(self) -> None:
+        """Tell the page everything again, as part of the cell that runs now.
+
+        What runs notebooks unattended (nbclient, papermill) keeps only what comes from the running cell.
+        """
+        for part in self.widget.children:
+            part.send_state()
+
     def _button(self, label: str, icon: str, tooltip: str, action: Callable[[], None]) -> ipw.Button:
         button = ipw.Button(description=label, icon=icon, tooltip=tooltip)
 

@@ -246,13 +246,13 @@ def test_nothing_is_built_before_it_is_opened() -> None:
 def test_a_form_needs_neither_torch_nor_diffusers_and_opens_in_a_second() -> None:
     code = (
         "import time, sys, ipywidgets\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "from core.config.lora import LoraConfig\n"
         "from widgets.form import Form\n"
         "form = Form(LoraConfig)\n"
         "form.sections(['parts', 'networks', 'training', 'optimizer'])\n"
-        "took = time.perf_counter() - start\n"
+        "took = time.process_time() - start\n"
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
-        "assert took < 3, took  # a second on a quiet machine\n"
+        "assert took < 1.5, took  # of processor time; half a second on a quiet machine\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -27,16 +27,18 @@ class BaseStep:
         source, family = draft.form.row("base.source"), draft.form.row("base.family")
         source.suggestions = suggested_models()
         family.options = [("detect", "detect"), *((str(cls.label), name) for name, cls in families)]
-        draft.form.on_change(lambda path: self._look() if path == "base.source" else None)
+        draft.form.on_change(lambda path: self._look_later() if path == "base.source" else None)
 
     def show(self) -> list[ipw.Widget]:
         """The rows and the report."""
-        self._look()
+        self._report.show(self._found)
         return [self._draft.form.body("base"), self._report.widget]
 
-    def _look(self) -> None:
-        source = str(self._draft.form.row("base.source").data())
-        self._report.show(lambda: describe(ModelDetector().detect(source)), "Looking at the model ...")
+    def _look_later(self) -> None:
+        self._report.show_later(self._found, "Looking at the model ...")
+
+    def _found(self) -> str:
+        return describe(ModelDetector().detect(str(self._draft.form.row("base.source").data())))
 
 
 def describe(found: Detected) -> str:

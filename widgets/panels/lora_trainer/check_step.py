@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
 import ipywidgets as ipw
@@ -11,7 +12,7 @@ from core.errors import OchreError, Problem, SettingsError
 from core.training.planning import TrainingPlan
 from widgets.field import replacement_button
 from widgets.panels.lora_trainer.draft import Draft
-from widgets.report import Report
+from widgets.report import Report, Work
 from widgets.wording import facts, note
 
 LINES_SHOWN = 12
@@ -25,21 +26,24 @@ class CheckStep:
         self.problems = ipw.VBox()
         self.report = Report()
         self._again = ipw.Button(description="Check again", icon="refresh")
-        self._again.on_click(lambda _: self._check())
+        self._again.on_click(lambda _: self._check(self._show_later))
 
     def show(self) -> list[ipw.Widget]:
         """Check, and show what was found."""
-        self._check()
+        self._check(self.report.show)
         return [self.problems, self.report.widget, self._again]
 
-    def _check(self) -> None:
+    def _show_later(self, work: Work) -> None:
+        self.report.show_later(work, "Looking at the pictures and counting the steps ...")
+
+    def _check(self, show: Callable[[Work], None]) -> None:
         config, problems = self._draft.check()
         self.problems.children = tuple(self._row(problem) for problem in problems)
         if config is None or problems:
             count = "One thing stands" if len(problems) == 1 else f"{len(problems)} things stand"
-            self.report.show(lambda: note(f"{count} in the way.", "Each is marked beside its setting, too.", "bad"))
+            show(lambda: note(f"{count} in the way.", "Each is marked beside its setting, too.", "bad"))
             return
-        self.report.show(lambda: self._planned(config), "Looking at the pictures and counting the steps ...")
+        show(lambda: self._planned(config))
 
     def _planned(self, config: LoraConfig) -> str:
         try:
@@ -52,7 +56,7 @@ class CheckStep:
         if not problem.replacement:
             return line
         button = replacement_button(problem, self._draft.form.replace)
-        button.on_click(lambda _: self._check())
+        button.on_click(lambda _: self._check(self._show_later))
         return ipw.VBox([line, button], _dom_classes=("ochre-solvable",))
 
     def _line(self, problem: Problem) -> str:

@@ -9,11 +9,10 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from core.config.lora import LoraConfig
 from core.dataset.manifest import Entry
 from core.dataset.pictures import SUFFIXES
 from core.dataset.survey import Survey, survey
-from core.errors import OchreError, Problem
+from core.errors import OchreError
 from widgets.body import Card
 from widgets.panels.lora_trainer.draft import Draft
 from widgets.report import Report
@@ -34,15 +33,21 @@ class PicturesStep:
 
     def show(self) -> list[ipw.Widget]:
         """The cards and the report."""
-        self._look()
+        self._report.show(self._found)
         again = ipw.Button(description="Look at the pictures", icon="search")
         again.on_click(lambda _: self._look())
         form = self._draft.form
         return [form.body("concepts"), form.sections(["buckets"], search=False), again, self._report.widget]
 
     def _look(self) -> None:
+        self._report.show_later(self._found, "Looking at the pictures ...")
+
+    def _found(self) -> str:
         config, problems = self._draft.generator.validate(self._draft.form.data())
-        self._report.show(lambda: _surveyed(config, problems), "Looking at the pictures ...")
+        own = [problem for problem in problems if problem.path.split(".")[0] in ("concepts", "buckets")]
+        if config is None or own:
+            return note("Correct these first.", "\n".join(str(problem) for problem in own or problems), "bad")
+        return describe(survey(config.concepts, config.buckets))
 
     def _upload(self, card: Card) -> list[ipw.Widget]:
         said = ipw.HTML()
@@ -92,13 +97,6 @@ def save_uploads(files: Iterable[Mapping[str, Any]], folder: str) -> list[str]:
     except OSError as error:
         raise OchreError(f"The files can't be written to {place}.", error.strerror or str(error)) from error
     return [f"{saved} {'file' if saved == 1 else 'files'} saved to {place}", *said]
-
-
-def _surveyed(config: LoraConfig | None, problems: list[Problem]) -> str:
-    own = [problem for problem in problems if problem.path.split(".")[0] in ("concepts", "buckets")]
-    if config is None or own:
-        return note("Correct these first.", "\n".join(str(problem) for problem in own or problems), "bad")
-    return describe(survey(config.concepts, config.buckets))
 
 
 def describe(found: Survey) -> str:

@@ -70,8 +70,10 @@ class TrainStep:
         try:
             with answered():
                 ending = await asyncio.shield(task)
+                await self._view.job.finished()  # the workspace is let go a moment after the last event
         except asyncio.CancelledError:  # the cell was interrupted: that ends the waiting, and neither run nor view
             raise RunError("The waiting was interrupted; the run goes on.", do="panel.train() shows it.") from None
+        self._view.send()
         if isinstance(ending, Failed):
             raise RunError(f"The run failed: {ending.what}", ending.why, ending.do)
         if ending is None:
