@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.errors import Problem
-from core.optimizers._betas import check_betas
+from core.optimizers._betas import adams_betas, check_betas
 from core.settings import setting
 from core.settings.bases import OptimizerConfig
 
@@ -20,14 +20,7 @@ class AdamW(OptimizerConfig):
     label: ClassVar[str] = "AdamW"
 
     name: Literal["adamw"] = "adamw"
-    betas: list[float] = setting(
-        [0.9, 0.999],
-        "Betas",
-        "How long gradients and their squares are remembered.",
-        level="advanced",
-        min_length=2,
-        max_length=2,
-    )
+    betas: list[float] = adams_betas()
     weight_decay: float = setting(
         0.01, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
     )

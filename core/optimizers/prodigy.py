@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.contracts import Part
 from core.errors import Problem
-from core.optimizers._betas import check_betas
+from core.optimizers._betas import adams_betas, check_betas
 from core.optimizers._library import LibraryOptimizer
 from core.settings import setting
 
@@ -55,14 +55,7 @@ class Prodigy(LibraryOptimizer):
         "Keeps the schedule's warm-up from making the rate too high. Switch it on when there is a warm-up.",
         level="advanced",
     )
-    betas: list[float] = setting(
-        [0.9, 0.999],
-        "Betas",
-        "How long gradients and their squares are remembered.",
-        level="advanced",
-        min_length=2,
-        max_length=2,
-    )
+    betas: list[float] = adams_betas()
     weight_decay: float = setting(
         0.0, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
     )
