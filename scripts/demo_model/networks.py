@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -113,3 +114,7 @@ def save_small(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     pipeline.unet.half()
     pipeline.vae.half()
     pipeline.save_pretrained(folder)
+    for path in folder.rglob("*.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None):  # where it was trained is nobody's business
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -188,6 +188,10 @@ def test_the_committed_model_is_a_small_sd15() -> None:
     assert (scheduler["beta_schedule"], scheduler["prediction_type"]) == ("scaled_linear", "epsilon")
 
 
+def test_the_committed_model_tells_no_path_of_its_maker() -> None:
+    assert not [path for path in DEMO.rglob("*.json") if "_name_or_path" in path.read_text(encoding="utf-8")]
+
+
 @pytest.mark.slow
 def test_the_committed_model_draws_what_the_prompt_says() -> None:
     import torch
