@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.dataset.captions import tags_of
 from core.errors import TrainingError
+from core.training.encoding import DTYPES
 from core.training.events import Message
 from core.weights.files import kohya_hashes, write_safetensors
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from core.training.loop import Progress
     from core.training.setup import Run
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MODELSPEC = "1.0.1"
 
 

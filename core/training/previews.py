@@ -73,12 +73,13 @@ def drawing(run: Run) -> Iterator[None]:
     for module in run.model.parts.values():
         module.eval()
     vae = run.model.parts["vae"]
+    home = next(vae.parameters()).device  # the CPU, unless pictures are encoded as they come
     vae.to(run.device)
     try:
         with torch.no_grad():
             yield
     finally:
-        vae.to("cpu")
+        vae.to(home)
         for part, module in run.model.parts.items():
             module.train(modes[part])
 
