@@ -61,3 +61,5 @@ class LoraConfig(Settings):
         for index, concept in enumerate(self.concepts):
             if concept.enabled and not concept.folder:
                 yield Problem(f"concepts.{index}.folder", "choose the folder with the pictures")
+            if concept.enabled and concept.resolution:
+                yield from self.buckets.problems_of(concept, f"concepts.{index}.resolution")

@@ -54,6 +54,20 @@ class Base(Settings):
         le=11,
         level="advanced",
     )
+    max_token_length: Literal[75, 150, 225] = setting(
+        75,
+        "Tokens of a caption",
+        "Longer captions are cut off. 150 and 225 encode them in pieces of 75, as kohya's trainer does.",
+        unit="tokens",
+        level="advanced",
+    )
+    weighted_prompts: bool = setting(
+        False,
+        "Weighted captions",
+        "`(red coat:1.3)` in a caption counts more, `[hat]` less, as in Forge. Off: the brackets are text.",
+        level="advanced",
+        also=("weighted_captions",),
+    )
 
 
 class PartSettings(Settings):
@@ -172,18 +186,20 @@ class Memory(Settings):
         "Computes parts twice instead of keeping them: much less memory, about 25 % slower.",
         affects="cost",
     )
-    cache_latents: bool = setting(
+    latent_caching: bool = setting(
         True,
         "Cache pictures",
-        "Encodes each picture once and keeps the result on disk, so that the VAE can leave memory.",
-        affects="cost",
-        also=("cache_latents_to_disk", "latent_caching"),
+        "Encodes each version of a picture once and keeps it on disk, so that the VAE can leave memory. Off: each "
+        "showing is encoded, and changed at random anew.",
+        was="cache_latents",
+        also=("cache_latents", "cache_latents_to_disk"),
     )
-    cache_text: bool = setting(
+    text_caching: bool = setting(
         True,
         "Cache captions",
-        "Encodes each caption once, for text encoders that aren't trained, so that they can leave memory.",
-        affects="cost",
+        "Encodes each version of a caption once, for text encoders that aren't trained, so that they can leave memory. "
+        "Off: each showing is encoded, and shuffled anew.",
+        was="cache_text",
         also=("cache_text_encoder_outputs",),
     )
     encode_batch_size: int = setting(
@@ -202,11 +218,12 @@ class Memory(Settings):
         affects="cost",
         level="advanced",
     )
-    cache_folder: str = setting(
+    cache_dir: str = setting(
         "",
         "Cache folder",
-        "Where encoded pictures and captions are kept; empty is `cache` beside the workspaces.",
+        "Where encoded pictures and captions are kept; empty is `cache` beside the workspaces, which all runs share.",
         kind="folder",
+        was="cache_folder",
         affects="files",
         level="advanced",
     )

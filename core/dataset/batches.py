@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
 from core.contracts import Size
-from core.dataset.captions import caption_for, varies
+from core.dataset.captions import CaptionDraw, caption_for
 from core.dataset.draws import shuffled, uniform_for
-from core.dataset.manifest import Entry
+from core.dataset.manifest import Entry, Manifest
 from core.dataset.settings import Buckets, Concept
+from core.dataset.views import Shown, View, bucket_of, is_regenerated, period_of, view_of
 from core.errors import PictureError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Draw:
     """One picture shown once.
 
     entry: index into the entries. repeat: the how-manieth time in this epoch, from 0.
     sample: number of this showing within the run; the key of its noise and times.
+    masked: whether its mask counts this time.
     counts: False for a sample that only keeps a process busy (see Step); its weight in the batch is 0.
     """
 
     entry: int
     repeat: int
     sample: int
-    flip: bool
+    view: View
     caption: str
+    masked: bool = False
     counts: bool = True
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How pictures are put together: so many in a batch, so many batches for each process in a step."""
+
+    batch_size: int
+    accumulation: int = 1
+    processes: int = 1
+
+    @property
+    def per_step(self) -> int:
+        """Batches in a step, over all processes."""
+        return self.accumulation * self.processes
 
 
 @dataclass(frozen=True)
@@ -52,127 +70,225 @@ class Step:
 
 
 class _Showing(NamedTuple):
-    """A picture in an epoch's order. number: within the epoch."""
+    """A picture in an epoch's order.
+
+    repeat: the how-manieth time in this epoch. number: within the epoch. times_shown: how often it was shown before.
+    """
 
     entry: int
     repeat: int
     number: int
+    times_shown: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The pictures of a concept, which it shows in turn.
+
+    entries: indices, in a drawn order. per_epoch: how many are shown in an epoch; where it isn't whole, epochs differ
+    by one. All showings of the run are numbered through, so that fractions go round evenly.
+    """
+
+    concept: int
+    entries: Sequence[int]
+    per_epoch: Fraction
+
+    def begin(self, epoch: int) -> int:
+        """Showings before an epoch."""
+        return math.floor(self.per_epoch * epoch)
+
+    def showings(self, epoch: int) -> Iterator[tuple[int, int]]:
+        """The entries of an epoch, each with how often it was shown before."""
+        count = len(self.entries)
+        for turn in range(self.begin(epoch), self.begin(epoch + 1)):
+            yield self.entries[turn % count], turn // count
+
+    def times(self, place: int, epochs: int) -> int:
+        """How often the entry at a place of the order is shown in so many epochs."""
+        return (self.begin(epochs) - place + len(self.entries) - 1) // len(self.entries)
 
 
 class Plan:
     """What is shown when: a pure function of its arguments.
 
-    Each concept's pictures are shown `repeats` times an epoch, those of regularisation concepts too (kohya's trainer
-    repeats these until they are as many as the others; here the numbers are as they are set). A batch holds pictures
-    of one bucket. Inside buckets, and over all batches, the order is drawn anew in each epoch.
-    A step is `accumulation` batches of `batch_size` for each process; none crosses an epoch, so the last is shorter.
+    Each concept's pictures are shown `repeats` times an epoch, or `samples_per_epoch` of them in turn; those of
+    regularisation concepts too (kohya's trainer repeats these until they are as many as the others; here the numbers
+    are as they are set). A batch holds pictures of one bucket. Inside buckets, and over all batches, the order is drawn
+    anew in each epoch. A step is `accumulation` batches of `batch_size` for each process; none crosses an epoch, so the
+    last is shorter. Validation concepts aren't shown.
+
+    lines: of each concept with a prompt file, its captions. keeps_images, keeps_text: whether versions of pictures and
+    captions are encoded once and kept (see `image_variations` and `text_variations`), or drawn anew each time.
     """
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        manifest: Manifest,
         concepts: Sequence[Concept],
         buckets: Buckets,
-        batch_size: int,
-        accumulation: int = 1,
+        batching: Batching,
         seed: int = 0,
-        processes: int = 1,
+        keeps_images: bool = True,
+        keeps_text: bool = True,
     ) -> None:
-        self.entries, self.concepts, self.seed = list(entries), list(concepts), seed
-        self.batch_size, self.accumulation, self.processes = batch_size, accumulation, processes
-        self.remainder = buckets.remainder
-        self._buckets = self._showings()
-        self._stride = sum(len(showings) for showings in self._buckets.values()) + self._fillers()
+        self.entries, self.lines, self.concepts = list(manifest.entries), manifest.lines, list(concepts)
+        self.seed, self.batching, self.remainder = seed, batching, buckets.remainder
+        self._keeps_images, self._keeps_text = keeps_images, keeps_text
+        self.pools = list(self._make_pools())
+        self._stride = sum(math.ceil(pool.per_epoch) for pool in self.pools)
+        sizes = {size for pool in self.pools for index in pool.entries for size in self.entries[index].buckets}
+        self._fillers = len(sizes) * (batching.batch_size - 1) if self.remainder == "repeat" else 0
         self._kept = lru_cache(maxsize=2)(self._steps)
-        if not self._batches_per_epoch():
+        self._counted = lru_cache(maxsize=None)(self._batches_in)
+        self._even = self._is_even()
+        if not self._batches_in(0):
             raise PictureError(
                 "There is nothing to train on.",
-                f"No size has the {batch_size} pictures that fill a batch, and what doesn't fill one is dropped.",
+                f"No size has the {batching.batch_size} pictures that fill a batch, and what doesn't fill one is "
+                "dropped.",
                 "Choose a smaller batch size, or keep what doesn't fill a batch.",
             )
 
-    @property
-    def samples_per_epoch(self) -> int:
-        """Pictures shown in an epoch, with repeats, and with what the remainder adds or takes away."""
-        size = self.batch_size
-        if self.remainder == "drop":
-            return sum(len(showings) // size * size for showings in self._buckets.values())
-        return self._stride
-
     def steps_per_epoch(self, epoch: int = 0) -> int:
-        """Optimizer steps in an epoch; all epochs have the same number."""
-        return math.ceil(self._batches_per_epoch() / (self.accumulation * self.processes))
+        """Optimizer steps in an epoch; epochs may differ where resolutions or pictures are shown in turn."""
+        return math.ceil(self._counted(self._like(epoch)) / self.batching.per_step)
+
+    def total_steps(self, epochs: int, most: int = 0) -> int:
+        """Optimizer steps in so many epochs, but at most `most`, if that isn't 0."""
+        if self._even:
+            steps = epochs * self.steps_per_epoch()
+            return min(steps, most) if most else steps
+        steps = 0
+        for epoch in range(epochs):
+            steps += self.steps_per_epoch(epoch)
+            if most and steps >= most:
+                return most
+        return steps
+
+    def samples_per_epoch(self, epoch: int = 0) -> int:
+        """Pictures shown in an epoch, with repeats, and with what the remainder adds or takes away."""
+        return sum(step.samples for step in self.epoch(epoch))
 
     def epoch(self, epoch: int) -> list[Step]:
         """The steps of an epoch, from 0. The last two epochs are kept."""
         return self._kept(epoch)
 
-    def _steps(self, epoch: int) -> list[Step]:
-        batches = [[self._draw(showing, epoch) for showing in batch] for batch in self._batches(epoch)]
-        each = self.accumulation * self.processes
-        return [self._step(batches[start : start + each]) for start in range(0, len(batches), each)]
+    def shown(self, draw: Draw) -> Shown:
+        """The picture of a draw, and how it is shown."""
+        entry = self.entries[draw.entry]
+        return Shown(entry, draw.view, self.concepts[entry.concept].image)
 
     def captions(self, epochs: int) -> set[str]:
-        """Every caption that is shown in so many epochs."""
-        captions = set()
-        for index, entry in enumerate(self.entries):
-            if not varies(self.concepts[entry.concept]):
-                captions.add(self._caption(index, 0, 0))
-        changing = {i for i, entry in enumerate(self.entries) if varies(self.concepts[entry.concept])}
-        for epoch in range(epochs) if changing else ():
-            shown = [showing for batch in self._batches(epoch) for showing in batch]
-            captions |= {self._caption(s.entry, epoch, self._sample(s, epoch)) for s in shown if s.entry in changing}
+        """Every caption that is shown in so many epochs, and the empty one where captions are dropped."""
+        captions: set[str] = set()
+        for pool in self.pools:
+            concept = self.concepts[pool.concept]
+            if concept.text.caption_dropout:
+                captions.add("")
+            if self._is_drawn_by_sample(concept):
+                for epoch in range(epochs):
+                    captions |= {self._caption(showing, epoch) for showing in self._numbered(pool, epoch)}
+            else:
+                captions |= set(self._captions_in_turn(pool, _undropped(concept), epochs))
         return captions
 
-    def images(self) -> list[tuple[int, bool]]:
-        """Every picture that can be shown: index of its entry, and whether mirrored."""
-        flips = [self.concepts[entry.concept].image.flip for entry in self.entries]
-        return [(index, flip) for index, both in enumerate(flips) for flip in ((False, True) if both else (False,))]
+    def _captions_in_turn(self, pool: Pool, concept: Concept, epochs: int) -> Iterator[str]:
+        """What the showings count decides alone."""
+        for place, index in enumerate(pool.entries):
+            times = pool.times(place, epochs)
+            if versions := self._text_versions(concept):
+                times = min(times, max(1, len(self.entries[index].captions)) * versions)
+            for times_shown in range(times):
+                yield self._text(concept, index, times_shown)
 
-    def left_over(self) -> int:
-        """How many showings per epoch don't fill a batch: these are dropped under `drop`."""
-        return sum(len(showings) % self.batch_size for showings in self._buckets.values())
+    def images(self, epochs: int) -> list[Shown]:
+        """Every picture in every view that is shown in so many epochs, each once."""
+        shown = {}
+        for pool in self.pools:
+            concept = self.concepts[pool.concept]
+            for place, index in enumerate(pool.entries):
+                entry = self.entries[index]
+                for view in self._views(pool, place, entry, concept, epochs):
+                    shown[index, view] = Shown(entry, view, concept.image)
+        return list(shown.values())
+
+    def bucket_counts(self, epoch: int = 0) -> Counter[Size]:
+        """How many pictures an epoch shows at each size, with repeats."""
+        counts: Counter[Size] = Counter()
+        for pool in self.pools:
+            counts.update(bucket_of(self.entries[index], times) for index, times in pool.showings(epoch))
+        return counts
+
+    def left_over(self, epoch: int = 0) -> int:
+        """How many showings of an epoch don't fill a batch: these are dropped under `drop`."""
+        return sum(count % self.batching.batch_size for count in self.bucket_counts(epoch).values())
 
     def remainder_notes(self) -> list[str]:
         """What becomes of the pictures that don't fill a batch, and what the other choices would do; for a report."""
-        over, size = self.left_over(), self.batch_size
+        over, size = self.left_over(), self.batching.batch_size
         if not over:
             return []
-        counts = [len(showings) for showings in self._buckets.values()]
+        counts = list(self.bucket_counts(0).values())
         never = sum(count for count in counts if count < size)
         words = {
             "smaller_batch": f"{over} are shown in {sum(c % size > 0 for c in counts)} smaller batches",
             "repeat": f"{sum(-c % size for c in counts)} are shown once more to fill the batches",
-            "drop": f"{over} are not shown" + (f", {never} of them in no epoch" if never else ""),
+            "drop": f"{over} are not shown" + (f", {never} of them in no epoch" if never and self._even else ""),
         }
         chosen = words.pop(self.remainder)
         others = "; ".join(f"under `{name}` {text}" for name, text in words.items())
-        return [f"In each epoch {chosen} ({self.remainder}). Instead, {others}."]
+        when = "In each epoch" if self._even else "In the first epoch"
+        return [f"{when} {chosen} ({self.remainder}). Instead, {others}."]
 
-    def _showings(self) -> dict[Size, list[_Showing]]:
-        """What each bucket shows in an epoch, in the order that numbers the samples."""
-        buckets: defaultdict[Size, list[_Showing]] = defaultdict(list)
-        number = 0
+    # -- what an epoch shows
+
+    def _make_pools(self) -> Iterator[Pool]:
+        """In the order of the concepts."""
+        entries: defaultdict[int, list[int]] = defaultdict(list)
         for index, entry in enumerate(self.entries):
-            for repeat in range(self.concepts[entry.concept].repeats):
-                buckets[entry.bucket].append(_Showing(index, repeat, number))
-                number += 1
+            entries[entry.concept].append(index)
+        for number, concept in enumerate(self.concepts):
+            if concept.trains and entries[number]:
+                count = len(entries[number])
+                repeats = Fraction(concept.repeats).limit_denominator(1_000_000)
+                per_epoch = Fraction(concept.samples_per_epoch) or repeats * count
+                yield Pool(number, shuffled(entries[number], self.seed, "turns", number), per_epoch)
+
+    def _numbered(self, pool: Pool, epoch: int) -> Iterator[_Showing]:
+        """A concept's showings in an epoch, in the order that numbers the samples."""
+        before = self.pools[: self.pools.index(pool)]
+        first = sum(math.ceil(other.per_epoch) for other in before)
+        repeats: Counter[int] = Counter()
+        for number, (index, times_shown) in enumerate(pool.showings(epoch), start=first):
+            yield _Showing(index, repeats[index], number, times_shown)
+            repeats[index] += 1
+
+    def _showings(self, epoch: int) -> dict[Size, list[_Showing]]:
+        """What each bucket shows in an epoch."""
+        buckets: defaultdict[Size, list[_Showing]] = defaultdict(list)
+        for pool in self.pools:
+            for showing in self._numbered(pool, epoch):
+                buckets[bucket_of(self.entries[showing.entry], showing.times_shown)].append(showing)
         return dict(sorted(buckets.items(), key=lambda item: (item[0].width, item[0].height, item[0].frames)))
 
-    def _fillers(self) -> int:
-        if self.remainder != "repeat":
-            return 0
-        return sum(-len(showings) % self.batch_size for showings in self._buckets.values())
-
-    def _batches_per_epoch(self) -> int:
+    def _batches_in(self, epoch: int) -> int:
         down = self.remainder == "drop"
-        sizes = [len(showings) / self.batch_size for showings in self._buckets.values()]
+        sizes = [count / self.batching.batch_size for count in self.bucket_counts(epoch).values()]
         return sum(math.floor(size) if down else math.ceil(size) for size in sizes)
 
+    def _is_even(self) -> bool:
+        """Whether all epochs show the same pictures at the same sizes."""
+        one_size = all(len(entry.buckets) == 1 for entry in self.entries)
+        return one_size and all((pool.per_epoch / len(pool.entries)).denominator == 1 for pool in self.pools)
+
+    def _like(self, epoch: int) -> int:
+        """The first epoch that has as many batches as this one, where that is known without counting."""
+        return 0 if self._even else epoch
+
     def _batches(self, epoch: int) -> list[list[_Showing]]:
-        size, batches = self.batch_size, []
-        filler = self._stride - self._fillers()
-        for bucket, showings in self._buckets.items():
+        size, batches = self.batching.batch_size, []
+        filler = self._stride
+        for bucket, showings in self._showings(epoch).items():
             order = shuffled(showings, self.seed, "order", epoch, bucket.width, bucket.height, bucket.frames)
             if self.remainder == "repeat":
                 missing = -len(order) % size
@@ -183,33 +299,75 @@ class Plan:
                 batches.pop()
         return shuffled(batches, self.seed, "batches", epoch)
 
+    def _steps(self, epoch: int) -> list[Step]:
+        batches = [[self._draw(showing, epoch) for showing in batch] for batch in self._batches(epoch)]
+        each = self.batching.per_step
+        return [self._step(batches[start : start + each]) for start in range(0, len(batches), each)]
+
+    # -- how a picture is shown
+
     def _draw(self, showing: _Showing, epoch: int) -> Draw:
+        entry = self.entries[showing.entry]
+        concept = self.concepts[entry.concept]
         sample = self._sample(showing, epoch)
-        mirrors = self.concepts[self.entries[showing.entry].concept].image.flip
-        flip = mirrors and uniform_for(self.seed, "flip", epoch, sample) < 0.5
-        return Draw(showing.entry, showing.repeat, sample, flip, self._caption(showing.entry, epoch, sample))
+        view = view_of(entry, concept, self.seed, showing.times_shown, epoch, self._keeps_images)
+        masked = concept.image.mask != "off" and (
+            uniform_for(self.seed, "unmasked", epoch, sample) >= concept.image.unmasked_probability
+        )
+        return Draw(showing.entry, showing.repeat, sample, view, self._caption(showing, epoch), masked)
 
     def _sample(self, showing: _Showing, epoch: int) -> int:
-        return epoch * self._stride + showing.number
+        return epoch * (self._stride + self._fillers) + showing.number
 
-    def _caption(self, index: int, epoch: int, sample: int) -> str:
+    def _caption(self, showing: _Showing, epoch: int) -> str:
+        concept = self.concepts[self.entries[showing.entry].concept]
+        return self._text(concept, showing.entry, showing.times_shown, epoch, self._sample(showing, epoch))
+
+    def _text(self, concept: Concept, index: int, times_shown: int, epoch: int = 0, sample: int = 0) -> str:
         entry = self.entries[index]
-        return caption_for(self.concepts[entry.concept], entry.caption, self.seed, epoch, sample)
+        captions = self.lines.get(entry.concept, entry.captions)
+        draw = CaptionDraw(self.seed, entry.key, times_shown, epoch, sample, self._keeps_text)
+        return caption_for(concept, captions, draw)
+
+    def _is_drawn_by_sample(self, concept: Concept) -> bool:
+        """Whether which of its captions is shown hangs on the sample, so that each has to be looked at."""
+        return concept.text.prompt_source == "prompt_file" or concept.text.caption_lines == "random"
+
+    def _text_versions(self, concept: Concept) -> int:
+        """How many versions a caption has; 0 where each showing is a new one."""
+        if not concept.text.varies:
+            return 1
+        return concept.text_variations if self._keeps_text else 0
+
+    def _views(self, pool: Pool, place: int, entry: Entry, concept: Concept, epochs: int) -> Iterator[View]:
+        times = pool.times(place, epochs)
+        if is_regenerated(entry, concept):
+            for epoch in range(epochs):
+                begin, end = pool.times(place, epoch), pool.times(place, epoch + 1)
+                for times_shown in range(begin, end):
+                    yield view_of(entry, concept, self.seed, times_shown, epoch, self._keeps_images)
+            return
+        for times_shown in range(min(times, period_of(entry, concept)) if self._keeps_images else times):
+            yield view_of(entry, concept, self.seed, times_shown, 0, self._keeps_images)
 
     def _step(self, batches: list[list[Draw]]) -> Step:
         """Deal batches to the processes in turn."""
-        ranks: list[list[list[Draw]]] = [[] for _ in range(self.processes)]
-        for start in range(0, len(batches), self.processes):
-            for rank, batch in zip(
-                ranks, _spread(batches[start : start + self.processes], self.processes), strict=True
-            ):
+        processes = self.batching.processes
+        ranks: list[list[list[Draw]]] = [[] for _ in range(processes)]
+        for start in range(0, len(batches), processes):
+            for rank, batch in zip(ranks, _spread(batches[start : start + processes], processes), strict=True):
                 rank.append(batch)
         return Step(ranks)
 
 
+def _undropped(concept: Concept) -> Concept:
+    """The concept, with captions that are never dropped."""
+    return concept.model_copy(update={"text": concept.text.model_copy(update={"caption_dropout": 0.0})})
+
+
 def _again(showing: _Showing, number: int, rounds: int) -> _Showing:
     """The same picture once more, to fill a batch."""
-    return _Showing(showing.entry, showing.repeat + 1 + rounds, number)
+    return showing._replace(repeat=showing.repeat + 1 + rounds, number=number)
 
 
 def _spread(batches: list[list[Draw]], count: int) -> list[list[Draw]]:

@@ -31,7 +31,7 @@ MEMORY = ("memory", "training.train_batch_size", "training.gradient_accumulation
 """The settings that memory profiles may change, and training profiles may not."""
 
 _A_RUNS_OWN = (
-    "version", "job", "base.source", "base.family", "base.vae", "concepts", "engine", "logging", "memory.cache_folder",
+    "version", "job", "base.source", "base.family", "base.vae", "concepts", "engine", "logging", "memory.cache_dir",
     "saving.workspace", "saving.name", "saving.destination", "saving.overwrite", "sampling.prompts",
 )  # fmt: skip
 """What a user's profile leaves out: which model, which pictures, where things go."""

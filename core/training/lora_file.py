@@ -6,12 +6,14 @@ import glob
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from core.dataset.batches import Plan, Pool
 from core.dataset.captions import tags_of
 from core.errors import TrainingError
 from core.training.encoding import DTYPES
@@ -107,38 +109,33 @@ def _setting_entries(run: Run) -> dict[str, object]:
         "loss_type": "l2",
         "clip_skip": config.base.clip_skip if config.base.clip_skip > 1 else None,
         "zero_terminal_snr": run.model.zero_terminal_snr,
-        "cache_latents": config.memory.cache_latents,
+        "cache_latents": config.memory.latent_caching,
+        "max_token_length": None if config.base.max_token_length == 75 else config.base.max_token_length,
     }
 
 
 def _dataset_entries(run: Run) -> dict[str, object]:
-    config, entries = run.config, run.entries
+    config, pools = run.config, run.plan.pools
     buckets, training = config.buckets, config.training
-    shown = [config.concepts[entry.concept] for entry in entries]
-    sizes = Counter()
-    for entry, concept in zip(entries, shown, strict=True):
-        sizes[(entry.bucket.width, entry.bucket.height)] += concept.repeats
-    regularisation = {index for index, concept in enumerate(config.concepts) if concept.kind == "regularisation"}
+    shown = [config.concepts[pool.concept] for pool in pools]
+    regularisation = [pool for pool in pools if config.concepts[pool.concept].kind == "regularisation"]
+    learned = [pool for pool in pools if pool not in regularisation]
+    resolution = buckets.largest()
     return {
-        "num_train_images": sum(c.repeats for c in shown if c.kind == "standard"),
-        "num_reg_images": sum(c.repeats for c in shown if c.kind == "regularisation"),
-        "dataset_dirs": _folders(run, set(range(len(config.concepts))) - regularisation),
+        "num_train_images": sum(round(pool.per_epoch) for pool in learned),
+        "num_reg_images": sum(round(pool.per_epoch) for pool in regularisation),
+        "dataset_dirs": _folders(run, learned),
         "reg_dataset_dirs": _folders(run, regularisation),
         "tag_frequency": _tag_frequency(run),
-        "bucket_info": {
-            "buckets": {
-                str(index): {"resolution": list(size), "count": count}
-                for index, (size, count) in enumerate(sorted(sizes.items()))
-            }
-        },
+        "bucket_info": _bucket_info(run.plan),
         "batch_size_per_device": training.train_batch_size,
         "total_batch_size": training.train_batch_size * training.gradient_accumulation_steps,
-        "resolution": f"({buckets.resolution}, {buckets.resolution})",
+        "resolution": f"({resolution.width}, {resolution.height})",
         "enable_bucket": buckets.aspect_ratio_bucketing,
         "bucket_no_upscale": buckets.no_upscale,
         "min_bucket_reso": buckets.minimum,
         "max_bucket_reso": buckets.maximum,
-        "flip_aug": any(concept.image.flip for concept in shown),
+        "flip_aug": any(concept.image.flip == "random" for concept in shown),
         "shuffle_caption": any(concept.text.shuffle_tags for concept in shown),
         "keep_tokens": max((concept.text.keep_tags for concept in shown), default=0),
         "caption_dropout_rate": max((concept.text.caption_dropout for concept in shown), default=0.0),
@@ -146,15 +143,24 @@ def _dataset_entries(run: Run) -> dict[str, object]:
     }
 
 
-def _folders(run: Run, concepts: set[int]) -> dict[str, object]:
-    """Folder name -> how often and how many; only the last part of a path, which is nobody's secret."""
-    counts = Counter(entry.concept for entry in run.entries if entry.concept in concepts)
+def _bucket_info(plan: Plan) -> dict[str, object]:
+    sizes = sorted((size.width, size.height, count) for size, count in plan.bucket_counts().items())
     return {
-        Path(run.config.concepts[index].folder).name: {
-            "n_repeats": run.config.concepts[index].repeats,
-            "img_count": count,
+        "buckets": {
+            str(index): {"resolution": [width, height], "count": count}
+            for index, (width, height, count) in enumerate(sizes)
         }
-        for index, count in counts.items()
+    }
+
+
+def _folders(run: Run, pools: Sequence[Pool]) -> dict[str, object]:
+    """Folder name -> how often and how many; only the last part of a path, which is nobody's secret."""
+    return {
+        Path(run.config.concepts[pool.concept].folder).name: {
+            "n_repeats": round(pool.per_epoch / len(pool.entries)) or 1,
+            "img_count": len(pool.entries),
+        }
+        for pool in pools
     }
 
 
@@ -164,7 +170,8 @@ def _tag_frequency(run: Run) -> dict[str, dict[str, int]]:
         concept = run.config.concepts[entry.concept]
         if concept.kind == "standard":
             found = counts.setdefault(Path(concept.folder).name, Counter())
-            found.update(tags_of(entry.caption, concept.text.separator))
+            for caption in entry.captions:
+                found.update(tags_of(caption, concept.text.separator))
     return {folder: dict(counter) for folder, counter in counts.items()}
 
 
@@ -179,7 +186,7 @@ def _base_entries(run: Run) -> dict[str, object]:
 
 def model_spec(run: Run) -> dict[str, str]:
     """The `modelspec.*` entries (Stability's ModelSpec 1.0.1), as kohya writes them."""
-    resolution = run.config.buckets.resolution
+    resolution = run.config.buckets.largest()
     trigger = next((concept.trigger_word for concept in run.config.concepts if concept.trigger_word), "")
     entries = {
         "sai_model_spec": MODELSPEC,
@@ -187,7 +194,7 @@ def model_spec(run: Run) -> dict[str, str]:
         "implementation": run.family.modelspec_implementation,
         "title": run.output_stem,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "resolution": f"{resolution}x{resolution}",
+        "resolution": f"{resolution.width}x{resolution.height}",
         "prediction_type": "v" if run.model.prediction == "v_prediction" else "epsilon",
         "trigger_phrase": trigger,
     }

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.config.lora import LoraConfig
-from core.dataset.batches import Plan
-from core.dataset.manifest import Entry
+from core.dataset.batches import Batching, Plan
+from core.dataset.manifest import Manifest
 from core.dataset.survey import Note, Survey, survey
 from core.errors import Problem
 
@@ -32,20 +32,19 @@ class TrainingPlan:
 
 def plan_run(config: LoraConfig) -> TrainingPlan:
     """Look at the pictures and count. PictureError if there is nothing to train on."""
-    found = survey(config.concepts, config.buckets)
-    return describe(config, found)
+    return describe(config, survey(config.concepts, config.buckets))
 
 
 def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
     """The plan for pictures that were looked at already."""
-    plan = batch_plan(config, found.entries)
+    plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
     total = total_steps(config, plan)
-    counts = {str(size): count for size, count in found.bucket_counts().items()}
+    counts = sorted(plan.bucket_counts().items(), key=lambda item: (item[0].width, item[0].height))
     workspace = Path(config.saving.workspace) if config.saving.workspace else None
     return TrainingPlan(
         pictures=len(found.entries),
-        with_repeats=sum(counts.values()),
-        buckets=counts,
+        with_repeats=plan.samples_per_epoch(),
+        buckets={str(size): count for size, count in counts},
         steps_per_epoch=plan.steps_per_epoch(0),
         epochs=config.training.epochs,
         total_steps=total,
@@ -57,24 +56,18 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
     )
 
 
-def batch_plan(config: LoraConfig, entries: list[Entry], processes: int = 1) -> Plan:
+def batch_plan(config: LoraConfig, manifest: Manifest, processes: int = 1) -> Plan:
     """The order in which these pictures are shown."""
-    training = config.training
+    training, memory = config.training, config.memory
+    batching = Batching(training.train_batch_size, training.gradient_accumulation_steps, processes)
     return Plan(
-        entries,
-        config.concepts,
-        config.buckets,
-        training.train_batch_size,
-        training.gradient_accumulation_steps,
-        training.seed,
-        processes,
+        manifest, config.concepts, config.buckets, batching, training.seed, memory.latent_caching, memory.text_caching
     )
 
 
 def total_steps(config: LoraConfig, plan: Plan) -> int:
     """Steps of the whole run."""
-    steps = sum(plan.steps_per_epoch(epoch) for epoch in range(config.training.epochs))
-    return min(steps, config.training.max_steps) if config.training.max_steps else steps
+    return plan.total_steps(config.training.epochs, config.training.max_steps)
 
 
 def epoch_ends(config: LoraConfig, plan: Plan) -> list[int]:
@@ -82,8 +75,9 @@ def epoch_ends(config: LoraConfig, plan: Plan) -> list[int]:
     total, ends, step = total_steps(config, plan), [], 0
     for epoch in range(config.training.epochs):
         step += plan.steps_per_epoch(epoch)
-        if step <= total:
-            ends.append(step)
+        if step > total:
+            break
+        ends.append(step)
     return ends
 
 

@@ -30,15 +30,15 @@ class Preview:
 
 def previews_of(config: LoraConfig) -> list[Preview]:
     """The samples that a config asks for."""
-    sampling, resolution = config.sampling, config.buckets.resolution
+    sampling, resolution = config.sampling, config.buckets.largest()
     trigger = next((concept.trigger_word for concept in config.concepts if concept.trigger_word), "")
     return [
         Preview(
             positive=prompt.prompt.replace("{trigger}", trigger),
             negative=prompt.negative.replace("{trigger}", trigger),
             request=PreviewRequest(
-                width=prompt.width or resolution,
-                height=prompt.height or resolution,
+                width=prompt.width or resolution.width,
+                height=prompt.height or resolution.height,
                 steps=sampling.steps,
                 guidance=sampling.guidance,
                 seed=prompt.seed,

@@ -31,7 +31,7 @@ from core.training.base_model import BaseModel, find_base
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
 from core.training.loop import Progress
-from core.training.pictures import frozen_entries
+from core.training.pictures import frozen_manifest
 from core.training.planning import (
     batch_plan,
     destination_folder,
@@ -188,11 +188,11 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     report(Phase(title="Looking at the base model"))
     base = find_base(config)
     check_parts(config, base.family)
-    plan = batch_plan(config, frozen_entries(config, folder, report), accelerator.num_processes)
+    plan = batch_plan(config, frozen_manifest(config, folder, report), accelerator.num_processes)
     previews = previews_of(config)
     prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
     model = base.empty_model(config)
-    cache = Cache(config.memory.cache_folder or folder.path.parent / "cache")
+    cache = Cache(config.memory.cache_dir or folder.path.parent / "cache")
     encoding = Encoding(config, base, accelerator, cache, report, folder.is_asked_to_stop, prompts)
     sources = encoding.prepare(model, plan)
     report(Phase(title="Loading the denoiser"))
