@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.lora import LoraConfig
 from core.contracts import Size
-from core.dataset.buckets import bucket_for, bucket_sizes, choose_bucket, shrinking_bucket
-from core.dataset.settings import Buckets
+from core.dataset.buckets import (
+    Resolution,
+    bucket_for,
+    bucket_sizes,
+    choose_bucket,
+    parse_resolutions,
+    shrinking_bucket,
+)
+from core.dataset.settings import Buckets, Concept
 from core.errors import PictureError
 from core.settings.checks import validate
 
@@ -54,7 +62,7 @@ def test_bounds_are_rounded_outwards_to_the_step() -> None:
 
 
 def test_a_step_larger_than_the_resolution_fits_nothing_and_is_a_problem() -> None:
-    assert bucket_sizes(64, 128, 64, 256) == []
+    assert bucket_sizes(64, 128, 64, 256) == ()
     _, problems = validate(Buckets, {"resolution": 64, "step": 128, "minimum": 64})
     assert [problem.path for problem in problems] == ["step"]
 
@@ -75,14 +83,15 @@ def test_the_nearest_ratio_is_meant_linearly() -> None:
 
 def test_a_photograph_at_1024() -> None:
     settings = Buckets(resolution=1024, minimum=256, maximum=2048)
-    assert bucket_for(size(1500, 1000), settings) == size(1216, 832)
+    assert bucket_for(size(1500, 1000), settings, Resolution(1024, 1024)) == size(1216, 832)
 
 
 def test_without_bucketing_all_are_square() -> None:
     settings = Buckets(resolution=520, aspect_ratio_bucketing=False)
-    assert bucket_for(size(1500, 1000), settings) == bucket_for(size(100, 300), settings) == size(512, 512)
+    side = settings.largest()
+    assert bucket_for(size(1500, 1000), settings, side) == bucket_for(size(100, 300), settings, side) == size(512, 512)
     small = Buckets(resolution=512, aspect_ratio_bucketing=False, no_upscale=True)
-    assert bucket_for(size(400, 300), small) == size(256, 256)
+    assert bucket_for(size(400, 300), small, small.largest()) == size(256, 256)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +122,50 @@ def test_a_bucket_that_never_enlarges_is_no_larger_than_the_picture(width: int, 
 def test_a_picture_too_narrow_for_any_bucket() -> None:
     with pytest.raises(PictureError, match="40x300"):
         shrinking_bucket(size(40, 300), 512, 64, 1024)
+
+
+@pytest.mark.parametrize(
+    ("text", "resolutions"),
+    [
+        ("512", [(512, 512, False)]),
+        ("512, 768,1024", [(512, 512, False), (768, 768, False), (1024, 1024, False)]),
+        ("768x1152", [(768, 1152, True)]),
+        (" 512 , 768 X 1152 ", [(512, 512, False), (768, 1152, True)]),
+        ("512x512", [(512, 512, True)]),
+    ],
+)
+def test_resolutions_as_people_write_them(text: str, resolutions: list[tuple[int, int, bool]]) -> None:
+    assert list(parse_resolutions(text)) == resolutions
+
+
+@pytest.mark.parametrize("text", ["", "512,", "big", "512 768", "-512", "32", "9999", "500x301", "512, 512", "512.5"])
+def test_what_is_no_resolution_is_a_problem(text: str) -> None:
+    _, problems = validate(Buckets, {"resolution": text})
+    assert [problem.path for problem in problems] == ["resolution"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [(512, "512"), ([512, 768], "512, 768"), (["512", "768x640"], "512, 768x640")]
+)
+def test_a_file_may_hold_numbers_and_lists(given: object, text: str) -> None:
+    buckets, problems = validate(Buckets, {"resolution": given})
+    assert buckets and not problems
+    assert buckets.resolution == text
+
+
+def test_an_exact_size_is_had_exactly_whatever_the_picture() -> None:
+    settings = Buckets(resolution="768x1152")
+    for picture in (size(3000, 200), size(768, 1152), size(10, 10)):
+        assert bucket_for(picture, settings, settings.largest()) == size(768, 1152)
+    small = Buckets(resolution="768x1152", no_upscale=True)
+    assert bucket_for(size(800, 1200), small, small.largest()) == size(768, 1152)
+    with pytest.raises(PictureError, match="700x1200"):
+        bucket_for(size(700, 1200), small, small.largest())
+
+
+def test_a_concepts_own_resolution_comes_first() -> None:
+    buckets = Buckets(resolution="512", maximum=1024)
+    assert buckets.resolutions(Concept()) == (Resolution(512, 512),)
+    assert buckets.resolutions(Concept(resolution="768, 1024")) == (Resolution(768, 768), Resolution(1024, 1024))
+    config = {"base": {"source": "x"}, "concepts": [{"folder": "f", "resolution": "64"}]}
+    assert [problem.path for problem in validate(LoraConfig, config)[1]] == ["concepts.0.resolution"]
