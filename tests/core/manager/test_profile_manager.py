@@ -195,7 +195,7 @@ def test_compares(manager: ProfileManager, tmp_path: Path) -> None:
 
 def test_a_users_own_keeps_what_belongs_to_its_kind(manager: ProfileManager) -> None:
     data = _data(**{"base.source": "x", "base.family": "sdxl", "training.epochs": 3, "training.train_batch_size": 2})
-    data = set_values(data, {"memory.precision": "fp16", "memory.cache_folder": "/somewhere", "saving.name": "mine"})
+    data = set_values(data, {"memory.precision": "fp16", "memory.cache_dir": "/somewhere", "saving.name": "mine"})
     training = manager.save("training", "My own: Größe 2!", "Because.", data)
     assert (training.name, training.title, training.user) == ("my_own_größe_2", "My own: Größe 2!", True)
     assert training.about["explanation"] == "Because." and training.families == ["sdxl"]
@@ -206,7 +206,7 @@ def test_a_users_own_keeps_what_belongs_to_its_kind(manager: ProfileManager) -> 
     assert "name" not in training.settings["saving"] and "prompts" not in training.settings["sampling"]
     memory = manager.save("memory", "My card", "", data)
     assert memory.settings["training"] == {"train_batch_size": 2, "gradient_accumulation_steps": 1}
-    assert memory.settings["memory"]["precision"] == "fp16" and "cache_folder" not in memory.settings["memory"]
+    assert memory.settings["memory"]["precision"] == "fp16" and "cache_dir" not in memory.settings["memory"]
     assert memory.settings.keys() == {"memory", "training"}
 
     other = set_values(_data(), {"base.source": "y", "saving.name": "other"})

@@ -52,7 +52,7 @@ def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable
             "buckets": {"resolution": 128, "minimum": 64},
             "networks": [{"name": "lora", "rank": 4, "alpha": 4}],
             "training": {"epochs": 2, "train_batch_size": 2},
-            "memory": {"precision": "fp32", "gradient_checkpointing": False, "cache_folder": str(tmp_path / "cache")},
+            "memory": {"precision": "fp32", "gradient_checkpointing": False, "cache_dir": str(tmp_path / "cache")},
             "saving": {"dtype": "fp32", "workspace": str(tmp_path / "run")},
             "logging": {"tensorboard": False},
         }

@@ -360,7 +360,7 @@ def test_a_disk_that_is_full_at_any_time(attempt: Any, run_toml: Any, disk: Call
     prompts = {"prompts": [{"prompt": "x", "width": 64, "height": 64}], "steps": 1}
     changes = {
         "training": {"max_steps": 2},
-        "memory": {"cache_folder": str(folder / "cache")},
+        "memory": {"cache_dir": str(folder / "cache")},
         "saving": {"workspace": str(workspace), "backup_every_n_steps": 1},
         "sampling": prompts,
     }

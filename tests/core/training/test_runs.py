@@ -98,7 +98,7 @@ def test_the_file_has_kohyas_metadata(train: Train) -> None:
 # -- settings that cost time or memory must not change the numbers
 
 
-@pytest.mark.parametrize("memory", [{"cache_latents": False}, {"cache_text": False}], ids=str)
+@pytest.mark.parametrize("memory", [{"latent_caching": False}, {"text_caching": False}], ids=str)
 def test_caching_changes_nothing(memory: dict[str, bool], train: Train, tmp_path: Path) -> None:
     concept = {"image": {"flip": True}, "text": {"shuffle_tags": True, "caption_dropout": 0.2}}
     with_cache = result(train, "sd15", {"concept": concept})
