@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from core.contracts import Size
 from core.dataset.buckets import bucket_for
 from core.dataset.captions import read_caption
-from core.dataset.manifest import Entry, Note, sha256_of
-from core.dataset.pictures import FOREIGN_SUFFIXES, SUFFIXES, decode, read_file, resized_size
+from core.dataset.folders import CONDITIONING_ENDING, MASK_ENDING, Folder, list_folder
+from core.dataset.looks import Job, Look, look_at
+from core.dataset.manifest import Entry, Note
+from core.dataset.pictures import resized_size
 from core.dataset.settings import Buckets, Concept
 from core.errors import PictureError
 
@@ -25,25 +26,37 @@ SHORTEST_SIDE = 16
 _NAMED = 20  # of one kind of problem, so many files are named
 
 
+class Picture(NamedTuple):
+    """A picture that was looked at, whether it is used or not."""
+
+    path: str
+    concept: int
+    look: Look
+
+
 @dataclass
 class Survey:
     """What was found.
 
-    entries: the pictures to learn from, in the order of concepts and names. left_out, converted: single pictures.
-    warnings: what is worth a look and stops nothing. concepts: those of the config, which entries point into.
+    concepts: those of the config, which entries point into. entries: the pictures to learn from (and those to measure
+    with), in the order of concepts and names; a picture's tiles come after it. lines: of each concept with a prompt
+    file, its captions. left_out, converted: single pictures. warnings: what is worth a look and stops nothing.
+    problems: what stops a run. pictures: every picture that was looked at. folders: the files of each concept.
     """
 
     concepts: Sequence[Concept]
     entries: list[Entry] = field(default_factory=list)
+    lines: dict[int, tuple[str, ...]] = field(default_factory=dict)
     left_out: list[Note] = field(default_factory=list)
     converted: list[Note] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
 
     def bucket_counts(self) -> dict[Size, int]:
-        """Pictures in each bucket, counted with their repeats."""
-        counts: Counter[Size] = Counter()
-        for entry in self.entries:
-            counts[entry.bucket] += self.concepts[entry.concept].repeats
+        """How many pictures and tiles each size has; one that is shown at several sizes counts in each."""
+        counts = Counter(size for entry in self.entries for size in entry.buckets)
         return dict(sorted(counts.items(), key=lambda item: (item[0].width, item[0].height)))
 
 
@@ -53,23 +66,30 @@ def survey(
     """Read every picture and caption of the enabled concepts.
 
     A picture that can't be used is left out, with its reason. PictureError, with the problems of all folders at once:
-    a folder that is missing, unreadable or without a usable picture; captions that are not UTF-8; two pictures that
+    a folder that is missing, unreadable or without a usable picture; captions that can't be read; two pictures that
     would share one caption file. `report` is told how many pictures are read, and of how many.
     """
-    found, problems = Survey(concepts), []
-    folders: list[_Folder] = []
+    found = look_through(concepts, buckets, report)
+    if found.problems:
+        raise PictureError(_together(found.problems))
+    return found
+
+
+def look_through(
+    concepts: Sequence[Concept], buckets: Buckets, report: Callable[[int, int], None] = lambda done, total: None
+) -> Survey:
+    """As `survey`, but what stops a run is in `problems`, beside all the rest."""
+    found = Survey(concepts)
     for index, concept in enumerate(concepts):
         if concept.enabled:
             try:
-                folders.append(_list_folder(index, concept))
+                found.folders.append(list_folder(index, concept))
             except PictureError as error:
-                problems.append(str(error))
-    pictures = [path for folder in folders for path in folder.pictures]
-    looks = dict(zip(pictures, _look_at(pictures, report), strict=True))
-    for folder in folders:
-        problems.extend(_take(folder, looks, buckets, found))
-    if problems:
-        raise PictureError(_together(problems))
+                found.problems.append(str(error))
+    takings = [_Taking(folder, buckets, found) for folder in found.folders]
+    looks = look_at([job for taking in takings for job in taking.jobs()], report)
+    for taking in takings:
+        taking.take(looks)
     found.warnings.extend(_general_warnings(found.entries))
     return found
 
@@ -81,144 +101,140 @@ def proposed_repeats(folder: Path | str) -> int | None:
     return repeats if 1 <= repeats <= 10_000 else None
 
 
-@dataclass
-class _Folder:
-    index: int
-    concept: Concept
-    path: Path
-    pictures: list[Path]
-    captions: list[Path]
-    foreign: list[Path]
-    others: list[Path]
-    folders: list[Path]
+class _Taking:
+    """Takes the pictures of one folder into what was found."""
 
+    def __init__(self, folder: Folder, buckets: Buckets, found: Survey) -> None:
+        self.folder, self.concept, self.buckets, self.found = folder, folder.concept, buckets, found
+        self.partly: list[str] = []
+        self.resolutions = buckets.resolutions(folder.concept)
+        image = self.concept.image
+        there = set(folder.companions)
+        self.masks = _beside(folder.pictures, MASK_ENDING, there)
+        self.conditionings = _beside(folder.pictures, CONDITIONING_ENDING, there)
+        self.wanted = [
+            *(self.masks.values() if image.mask == "file" else ()),
+            *(self.conditionings.values() if image.conditioning else ()),
+        ]
 
-def _list_folder(index: int, concept: Concept) -> _Folder:
-    """The folder's files by kind. PictureError where it can't be read or has no pictures."""
-    path = Path(concept.folder).expanduser()
-    if not path.is_dir():
-        what = "is a file, not a folder" if path.exists() else "doesn't exist"
-        raise PictureError(f"The folder {path} {what}.", do="Choose the folder with the pictures.")
-    try:
-        inside = sorted(item for item in path.iterdir() if not _is_hidden(item))
-    except OSError as error:
-        raise PictureError(f"The folder {path} can't be read.", f"{error.strerror}.") from error
-    listed = _Folder(index, concept, path, [], [], [], [], [item for item in inside if item.is_dir()])
-    for item in inside:
-        if item not in listed.folders:
-            _kind_of(item, listed).append(item)
-    if not listed.pictures:
-        raise PictureError(f"There is no picture in the folder {path}.", do=_where_else(listed))
-    return listed
+    def jobs(self) -> Iterator[Job]:
+        """What has to be read: the pictures, then those that lie beside them."""
+        image = self.concept.image
+        crops = image.detail_crops if image.detail_crops.enabled else None
+        for path in self.folder.pictures:
+            yield Job(path, image.alpha_colour, crops)
+        for path in self.wanted:
+            yield Job(path)
 
-
-def _is_hidden(item: Path) -> bool:
-    return item.name.startswith(".") or item.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-def _kind_of(item: Path, folder: _Folder) -> list[Path]:
-    suffix = item.suffix.lower()
-    if suffix in SUFFIXES:
-        return folder.pictures
-    if suffix in FOREIGN_SUFFIXES:
-        return folder.foreign
-    return folder.captions if suffix == folder.concept.text.caption_extension.lower() else folder.others
-
-
-def _where_else(folder: _Folder) -> str:
-    if folder.foreign:
-        return f"Save {folder.foreign[0].name} and the others as PNG or JPEG; their format isn't read."
-    filled = [sub.name for sub in folder.folders if any(item.suffix.lower() in SUFFIXES for item in sub.glob("*"))]
-    if filled:
-        return f"There are pictures in its subfolders ({', '.join(filled[:5])}): choose one, or make each a concept."
-    return "Put pictures into it, or choose another folder."
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One picture, fully decoded once. error: why it can't be used."""
-
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    converted: str = ""
-    error: str = ""
-
-    @property
-    def size(self) -> Size:
-        return Size(height=self.height, width=self.width)
-
-
-def _look_at(pictures: list[Path], report: Callable[[int, int], None]) -> Iterator[_Look]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done, look in enumerate(pool.map(_look, pictures), start=1):
-            report(done, len(pictures))
-            yield look
-
-
-def _look(path: Path) -> _Look:
-    try:
-        state = path.stat()
-    except OSError as error:
-        return _Look(error=f"It can't be read: {error.strerror}.")
-    return _look_once(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=100_000)
-def _look_once(path: Path, changed: int, size: int) -> _Look:
-    """Kept for as long as the file stays as it is, so that Check and the start after it read each picture once."""
-    try:
-        data = read_file(path)
-        decoded = decode(data, path.name)
-    except PictureError as error:
-        return _Look(error=str(error).removeprefix(f"{path.name} "))
-    return _Look(sha256_of(data), decoded.picture.width, decoded.picture.height, decoded.converted)
-
-
-def _take(folder: _Folder, looks: dict[Path, _Look], buckets: Buckets, found: Survey) -> Iterator[str]:
-    """Add a folder's pictures to what was found; yields what is wrong with it."""
-    yield from _shared_captions(folder)
-    captions, unreadable = _read_captions(folder)
-    yield from unreadable
-    before = len(found.left_out)
-    usable = 0
-    for path in folder.pictures:
-        look = looks[path]
-        reason, bucket = _bucket_or_reason(look, buckets)
-        if bucket is None:
-            found.left_out.append(Note(str(path), reason))
-            continue
-        usable += 1
-        if look.converted:
-            found.converted.append(Note(str(path), look.converted))
-        name = f"{folder.path.name}/{path.name}"
-        caption = captions.get(path) or ""
-        size = look.size
-        found.entries.append(
-            Entry(str(path), look.sha256, size.width, size.height, caption, folder.index, bucket, name)
+    def take(self, looks: Iterator[Look]) -> None:
+        """Take what the looks at `jobs` gave."""
+        folder, found = self.folder, self.found
+        found.problems.extend(_shared_captions(folder))
+        captions, unreadable = _read_captions(folder)
+        found.problems.extend(unreadable)
+        own = list(islice(looks, len(folder.pictures)))
+        beside = dict(zip(self.wanted, islice(looks, len(self.wanted)), strict=True))
+        before = len(found.left_out)
+        for path, look in zip(folder.pictures, own, strict=True):
+            found.pictures.append(Picture(str(path), folder.index, look))
+            self._take_picture(path, look, captions.get(path), beside)
+        if len(found.left_out) - before == len(own):
+            reasons = _listed([f"{Path(note.path).name}: {note.reason}" for note in found.left_out[before:]])
+            found.problems.append(f"No picture in the folder {folder.path} can be used: {reasons}")
+        found.left_out.extend(
+            Note(str(path), "This format isn't read; save it as PNG or JPEG.") for path in folder.foreign
         )
-    if not usable:
-        reasons = _listed([f"{Path(note.path).name}: {note.reason}" for note in found.left_out[before:]])
-        yield f"No picture in the folder {folder.path} can be used: {reasons}"
-    found.left_out.extend(Note(str(path), "This format isn't read; save it as PNG or JPEG.") for path in folder.foreign)
-    found.warnings.extend(_folder_warnings(folder, captions))
+        found.warnings.extend(_folder_warnings(folder, captions))
+        found.warnings.extend(self._own_warnings())
+
+    def _own_warnings(self) -> Iterator[str]:
+        """About masks, conditioning pictures and resolutions."""
+        image, where = self.concept.image, f"In {self.folder.path}:"
+        if self.partly:
+            yield (
+                f"{where} {len(self.partly)} pictures are too small for some of the resolutions and are shown at the "
+                f"others: {_listed(self.partly)}."
+            )
+        for wanted, pairs, title in (
+            (image.mask == "file", self.masks, "masks"),
+            (image.conditioning, self.conditionings, "conditioning pictures"),
+        ):
+            without = [self.folder.name_of(path) for path in self.folder.pictures if path not in pairs]
+            if wanted and without:
+                count = f"{len(without)} of {len(self.folder.pictures)}"
+                yield f"{where} {count} pictures have no {title}: {_listed(without)}."
+            if pairs and not wanted:
+                yield f"{where} there are {len(pairs)} {title}, which are not used: that is off for this concept."
+        unpaired = sorted({*self.folder.companions} - {*self.masks.values(), *self.conditionings.values()})
+        if unpaired:
+            names = _listed(self.folder.names_of(unpaired))
+            yield f"{where} {len(unpaired)} masks or conditioning pictures have no picture: {names}."
+
+    def _take_picture(self, path: Path, look: Look, caption: str | None, beside: dict[Path, Look]) -> None:
+        try:
+            _check(look)
+            sizes = self._sizes(look.size, self.folder.name_of(path))
+            mask = _companion(path, look, self.masks.get(path), beside)
+            conditioning = _companion(path, look, self.conditionings.get(path), beside)
+        except PictureError as error:
+            self.found.left_out.append(Note(str(path), str(error)))
+            return
+        if look.converted:
+            self.found.converted.append(Note(str(path), look.converted))
+        name = f"{self.folder.path.name}/{self.folder.name_of(path)}"
+        captions = (caption,) if caption is not None else ()
+        index = self.folder.index
+        entry = Entry(str(path), look.sha256, look.width, look.height, captions, index, sizes, name, mask, conditioning)
+        self.found.entries.append(entry)
+
+    def _sizes(self, size: Size, name: str) -> tuple[Size, ...]:
+        """The picture's bucket at each resolution, each once. PictureError where no resolution has one."""
+        sizes: dict[Size, None] = {}
+        refused: list[PictureError] = []
+        for resolution in self.resolutions:
+            try:
+                sizes[bucket_for(size, self.buckets, resolution)] = None
+            except PictureError as error:
+                refused.append(error)
+        if not sizes:
+            raise refused[0]
+        if refused:
+            self.partly.append(name)
+        return tuple(sizes)
 
 
-def _bucket_or_reason(look: _Look, buckets: Buckets) -> tuple[str, Size | None]:
+def _check(look: Look) -> None:
+    """PictureError for a picture that can't be used, whatever its bucket."""
     if look.error:
-        return look.error, None
-    if min(look.size.width, look.size.height) < SHORTEST_SIDE:
-        return f"It is too small: {look.size}, and each side needs at least {SHORTEST_SIDE} pixels.", None
-    try:
-        return "", bucket_for(look.size, buckets)
-    except PictureError as error:
-        return str(error), None
+        raise PictureError(look.error)
+    if min(look.width, look.height) < SHORTEST_SIDE:
+        raise PictureError(f"It is too small: {look.size}, and each side needs at least {SHORTEST_SIDE} pixels.")
 
 
-def _shared_captions(folder: _Folder) -> Iterator[str]:
-    stems: defaultdict[str, list[str]] = defaultdict(list)
+def _beside(pictures: list[Path], ending: str, there: set[Path]) -> dict[Path, Path]:
+    """The masks (or conditioning pictures) of the pictures that have one."""
+    pairs = ((path, path.with_name(f"{path.stem}{ending}.png")) for path in pictures)
+    return {path: other for path, other in pairs if other in there}
+
+
+def _companion(path: Path, look: Look, other: Path | None, beside: dict[Path, Look]) -> str:
+    """sha256 of a mask or conditioning picture. PictureError if it can't be used; empty where none is wanted."""
+    if other is None or other not in beside:
+        return ""
+    its = beside[other]
+    if its.error:
+        raise PictureError(f"Its {other.name} can't be used: {its.error}")
+    if its.size != look.size:
+        raise PictureError(f"{path.name} has {look.size} pixels, but {other.name} has {its.size}.")
+    return its.sha256
+
+
+def _shared_captions(folder: Folder) -> Iterator[str]:
+    if folder.concept.text.prompt_source != "caption_file":
+        return
+    stems: defaultdict[Path, list[str]] = defaultdict(list)
     for path in folder.pictures:
-        stems[path.stem].append(path.name)
+        stems[path.with_suffix("")].append(folder.name_of(path))
     shared = [" and ".join(names) for names in stems.values() if len(names) > 1]
     if shared:
         extension = folder.concept.text.caption_extension
@@ -228,7 +244,7 @@ def _shared_captions(folder: _Folder) -> Iterator[str]:
         )
 
 
-def _read_captions(folder: _Folder) -> tuple[dict[Path, str], list[str]]:
+def _read_captions(folder: Folder) -> tuple[dict[Path, str], list[str]]:
     """The captions that are there, and what is wrong with the others."""
     captions, problems = {}, []
     for path in folder.pictures:
@@ -242,9 +258,9 @@ def _read_captions(folder: _Folder) -> tuple[dict[Path, str], list[str]]:
     return captions, problems
 
 
-def _folder_warnings(folder: _Folder, captions: dict[Path, str]) -> Iterator[str]:
+def _folder_warnings(folder: Folder, captions: dict[Path, str]) -> Iterator[str]:
     concept, where = folder.concept, f"In {folder.path}:"
-    without = [path.name for path in folder.pictures if not captions.get(path)]
+    without = [folder.name_of(path) for path in folder.pictures if not captions.get(path)]
     if without:
         instead = f"the trigger word {concept.trigger_word!r} alone" if concept.trigger_word else "an empty caption"
         ending = concept.text.caption_extension
@@ -252,35 +268,41 @@ def _folder_warnings(folder: _Folder, captions: dict[Path, str]) -> Iterator[str
             f"{where} {len(without)} of {len(folder.pictures)} pictures have no caption ({ending} file with text) "
             f"and are shown with {instead}: {_listed(without)}."
         )
-    stems = {path.stem for path in folder.pictures + folder.foreign}
-    orphans = [path.name for path in folder.captions if path.stem not in stems]
+    stems = {path.with_suffix("") for path in folder.pictures + folder.foreign}
+    orphans = [folder.name_of(path) for path in folder.captions if path.with_suffix("") not in stems]
     if orphans:
         yield f"{where} {len(orphans)} captions have no picture: {_listed(orphans)}."
     if folder.others:
-        names = _listed([path.name for path in folder.others])
+        names = _listed(folder.names_of(folder.others))
         yield f"{where} {len(folder.others)} files are neither pictures nor captions and are passed over: {names}."
-    if folder.folders:
-        names = _listed([path.name for path in folder.folders])
+    if folder.subfolders:
+        names = _listed(folder.names_of(folder.subfolders))
         yield f"{where} subfolders are not looked into: {names}."
+    if folder.again:
+        names = _listed(folder.names_of(folder.again))
+        yield f"{where} {len(folder.again)} links lead to folders that were looked into already: {names}."
 
 
 def _general_warnings(entries: list[Entry]) -> Iterator[str]:
     same: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
     for entry in entries:
-        same[entry.concept, entry.sha256].append(entry.name)
+        if entry.name not in same[entry.concept, entry.sha256]:
+            same[entry.concept, entry.sha256].append(entry.name)
     copies = [" = ".join(names) for names in same.values() if len(names) > 1]
     if copies:
         yield f"The same picture is there more than once: {_listed(copies)}."
-    enlarged = [entry.name for entry in entries if resized_size(entry.size, entry.bucket).width > 2 * entry.width]
+    whole = [(entry, size) for entry in entries if not entry.tile for size in entry.buckets]
+    enlarged = _names(entry for entry, size in whole if resized_size(entry.size, size).width > 2 * entry.width)
     if enlarged:
         yield f"{len(enlarged)} pictures are enlarged to more than twice their size: {_listed(enlarged)}."
-    cropped = [entry.name for entry in entries if _share_kept(entry) < 2 / 3]
+    cropped = _names(entry for entry, size in whole if size.area / resized_size(entry.size, size).area < 2 / 3)
     if cropped:
         yield f"{len(cropped)} pictures lose more than a third of their area to the crop: {_listed(cropped)}."
 
 
-def _share_kept(entry: Entry) -> float:
-    return entry.bucket.area / resized_size(entry.size, entry.bucket).area
+def _names(entries: Iterable[Entry]) -> list[str]:
+    """Their names, each once."""
+    return list(dict.fromkeys(entry.name for entry in entries))
 
 
 def _listed(names: Sequence[str]) -> str:

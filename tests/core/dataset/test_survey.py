@@ -35,17 +35,46 @@ def test_a_good_folder(concept: Concept, buckets: Buckets) -> None:
     assert calls == [(done, 12) for done in range(1, 13)]
     first, wide = found.entries[0], found.entries[5]
     assert first.name == "pictures/00.png"
-    assert (first.caption, first.concept) == ("cat, tag 0, sitting, outdoors", 0)
+    assert (first.captions, first.concept) == (("cat, tag 0, sitting, outdoors",), 0)
     assert wide.size == Size(width=200, height=130)
-    assert wide.bucket == Size(width=160, height=96)
+    assert wide.buckets == (Size(width=160, height=96),)
     assert [entry.name for entry in found.entries] == sorted(entry.name for entry in found.entries)
 
 
-def test_buckets_are_counted_with_repeats(concept: Concept, buckets: Buckets) -> None:
-    concept.repeats = 3
-    counts = survey([concept], buckets).bucket_counts()
-    assert sum(counts.values()) == 36
-    assert counts[Size(128, 128)] == 15
+def test_pictures_are_counted_in_each_of_their_buckets(concept: Concept, buckets: Buckets) -> None:
+    buckets.resolution = "128, 192"
+    found = survey([concept], buckets)
+    counts = found.bucket_counts()
+    assert sum(counts.values()) == 24
+    assert counts[Size(128, 128)] == counts[Size(192, 192)] == 5
+    assert found.entries[0].buckets == (Size(128, 128), Size(192, 192))
+
+
+def test_a_concept_has_its_own_resolution(concept: Concept, buckets: Buckets) -> None:
+    other = concept.model_copy(update={"resolution": "160x96"})
+    found = survey([concept, other], buckets)
+    assert found.entries[0].buckets == (Size(128, 128),)
+    assert {entry.buckets for entry in found.entries if entry.concept == 1} == {(Size(width=160, height=96),)}
+
+
+def test_equal_buckets_of_several_resolutions_are_one(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((100, 100), (300, 300))
+    several = buckets.model_copy(update={"resolution": "128, 192", "no_upscale": True})
+    small, large = one(folder, several).entries
+    assert small.buckets == (Size(96, 96),)
+    assert large.buckets == (Size(128, 128), Size(192, 192))
+
+
+def test_a_picture_too_small_for_one_resolution_is_shown_at_the_others(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((100, 100), (200, 200))
+    several = buckets.model_copy(update={"resolution": "96x96, 192x192", "no_upscale": True})
+    found = one(folder, several)
+    assert [entry.buckets for entry in found.entries] == [(Size(96, 96),), (Size(96, 96), Size(192, 192))]
+    (warning,) = found.warnings
+    assert "1 pictures are too small for some of the resolutions" in warning
+    assert "00.png" in warning
+    larger = one(folder, several.model_copy(update={"resolution": "192x192, 208x208"}))
+    assert "It is 100x100, smaller than 192x192" in str(larger.left_out[0])
 
 
 def test_missing_empty_and_wrong_folders_are_all_told_at_once(make_folder, tmp_path: Path, buckets: Buckets) -> None:
@@ -142,7 +171,7 @@ def test_pictures_without_caption_are_counted_and_named(make_folder, buckets: Bu
     (folder / "00.txt").unlink()
     (folder / "01.txt").write_text("")
     found = one(folder, buckets, trigger_word="sks")
-    assert [entry.caption for entry in found.entries[:2]] == ["", ""]
+    assert [entry.captions for entry in found.entries[:2]] == [(), ("",)]
     (warning,) = found.warnings
     assert "2 of 3" in warning
     assert "'sks' alone" in warning
@@ -153,7 +182,7 @@ def test_other_caption_endings(make_folder, buckets: Buckets) -> None:
     folder = make_folder((128, 128))
     (folder / "00.caption").write_text("from the other file")
     found = one(folder, buckets, text=ConceptText(caption_extension=".caption"))
-    assert found.entries[0].caption == "from the other file"
+    assert found.entries[0].captions == ("from the other file",)
 
 
 def test_what_is_passed_over_is_counted(make_folder, buckets: Buckets) -> None:
