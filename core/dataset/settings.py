@@ -407,7 +407,8 @@ class ConceptText(Settings):
     tag_dropout_list: list[str] = setting(
         [],
         "Tags in the list",
-        "Whole tags, or regular expressions if so chosen.",
+        "Whole tags, or regular expressions if so chosen; one in each line.",
+        kind="text",
         level="advanced",
         shown_if={"tag_dropout": ["full", "random", "random_weighted"], "tag_dropout_mode": ["only", "never"]},
         also=("tag_dropout_special_tags",),
@@ -541,7 +542,7 @@ class Concept(Settings):
         le=1000,
         level="advanced",
     )
-    image: ConceptImage = setting(ConceptImage(), "Pictures", "What is done to the pictures.")
+    image: ConceptImage = setting(ConceptImage(), "Augmentation", "What is done to the pictures.")
     text: ConceptText = setting(ConceptText(), "Captions", "What is done to the captions.")
 
     _resolutions = field_validator("resolution", mode="before")(_resolutions_as_text)
