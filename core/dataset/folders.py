@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,30 +20,51 @@ _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
 class Folder:
     """The files of one concept, in the order of their names; those of subfolders come after a folder's own.
 
-    index, concept: which concept. path: its folder. companions: masks and conditioning pictures. foreign: pictures in
-    formats that aren't read. captions: files that end as captions do. others: what is no use here. subfolders: not
-    looked into. hidden: files and folders whose names hide them. again: links to folders that were listed already.
+    Files are paths as text, which take a fifth of the memory of a `Path`. index, concept: which concept. path: its
+    folder. companions: masks and conditioning pictures. foreign: pictures in formats that aren't read. captions: files
+    that end as captions do. others: what is no use here. subfolders: not looked into. hidden: files and folders whose
+    names hide them. again: links to folders that were listed already.
     """
 
     index: int
     concept: Concept
     path: Path
-    pictures: list[Path] = field(default_factory=list)
-    companions: list[Path] = field(default_factory=list)
-    foreign: list[Path] = field(default_factory=list)
-    captions: list[Path] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
-    subfolders: list[Path] = field(default_factory=list)
-    hidden: list[Path] = field(default_factory=list)
-    again: list[Path] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    subfolders: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
-    def name_of(self, path: Path) -> str:
+    def name_of(self, path: str) -> str:
         """A file's place inside the folder, with forward slashes."""
-        return path.relative_to(self.path).as_posix()
+        return path[len(str(self.path)) :].lstrip(os.sep).replace(os.sep, "/")
 
-    def names_of(self, paths: list[Path]) -> list[str]:
+    def names_of(self, paths: list[str]) -> list[str]:
         """The places of several files inside the folder."""
         return [self.name_of(path) for path in paths]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What lies in a concept's folder besides the pictures, by the place inside the folder.
+
+    index: of the concept. masks, conditionings: how many pictures have one. unpaired: masks and conditioning pictures
+    without picture. orphans: captions without picture. others, subfolders, hidden, again: as in `Folder`.
+    """
+
+    index: int
+    path: str
+    masks: int
+    conditionings: int
+    unpaired: list[str]
+    orphans: list[str]
+    others: list[str]
+    subfolders: list[str]
+    hidden: list[str]
+    again: list[str]
 
 
 def list_folder(index: int, concept: Concept) -> Folder:
@@ -63,52 +85,56 @@ def list_folder(index: int, concept: Concept) -> Folder:
     return listed
 
 
-def _walk(listed: Folder) -> Iterator[list[Path]]:
+def _walk(listed: Folder) -> Iterator[list[str]]:
     """The files of each folder. Links to folders come last, so that a picture is listed at its real place."""
-    real, links = [listed.path], []
+    real, links = [str(listed.path)], []
     seen: set[tuple[int, int]] = set()
     while real or links:
         path = real.pop() if real else links.pop()
         try:
-            state = path.stat()
-            inside = sorted(path.iterdir())
+            state = Path(path).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                listed.again.append(path)
+                continue
+            with os.scandir(path) as opened:
+                inside = sorted(opened, key=lambda item: item.name)
         except OSError as error:
             raise PictureError(f"The folder {path} can't be read.", f"{error.strerror}.") from error
-        if (state.st_dev, state.st_ino) in seen:
-            listed.again.append(path)
-            continue
         seen.add((state.st_dev, state.st_ino))
         files, folders = _split(inside, listed)
         yield files
         if not listed.concept.subfolders:
-            listed.subfolders += folders
+            listed.subfolders += [item.path for item in folders]
             continue
-        real += [folder for folder in reversed(folders) if not folder.is_symlink()]
-        links += [folder for folder in reversed(folders) if folder.is_symlink()]
+        real += [item.path for item in reversed(folders) if not item.is_symlink()]
+        links += [item.path for item in reversed(folders) if item.is_symlink()]
 
 
-def _split(inside: list[Path], listed: Folder) -> tuple[list[Path], list[Path]]:
+def _split(inside: list[os.DirEntry[str]], listed: Folder) -> tuple[list[str], list[os.DirEntry[str]]]:
     """Files and folders; what is hidden goes to the hidden ones."""
     files, folders = [], []
     for item in inside:
         if item.name.startswith(".") or item.name in _HIDDEN:
-            listed.hidden.append(item)
+            listed.hidden.append(item.path)
+        elif _is_folder(item):
+            folders.append(item)
         else:
-            (folders if _is_folder(item) else files).append(item)
+            files.append(item.path)
     return files, folders
 
 
-def _is_folder(item: Path) -> bool:
+def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError:
         return False  # a link to itself: reading it says so
 
 
-def _kind_of(item: Path, folder: Folder) -> list[Path]:
-    suffix = item.suffix.lower()
+def _kind_of(item: str, folder: Folder) -> list[str]:
+    stem, dot, ending = item.rpartition(".")
+    suffix = dot + ending.lower()
     if suffix in SUFFIXES:
-        return folder.companions if item.stem.endswith((MASK_ENDING, CONDITIONING_ENDING)) else folder.pictures
+        return folder.companions if stem.endswith((MASK_ENDING, CONDITIONING_ENDING)) else folder.pictures
     if suffix in FOREIGN_SUFFIXES:
         return folder.foreign
     return folder.captions if suffix == folder.concept.text.caption_extension.lower() else folder.others
@@ -116,8 +142,12 @@ def _kind_of(item: Path, folder: Folder) -> list[Path]:
 
 def _where_else(folder: Folder) -> str:
     if folder.foreign:
-        return f"Save {folder.foreign[0].name} and the others as PNG or JPEG; their format isn't read."
-    filled = [sub.name for sub in folder.subfolders if any(item.suffix.lower() in SUFFIXES for item in sub.glob("*"))]
+        return f"Save {folder.name_of(folder.foreign[0])} and the others as PNG or JPEG; their format isn't read."
+    filled = [
+        folder.name_of(inside)
+        for inside in folder.subfolders
+        if any(item.suffix.lower() in SUFFIXES for item in Path(inside).glob("*"))
+    ]
     if filled:
         return f"There are pictures in its subfolders ({', '.join(filled[:5])}): switch 'Subfolders too' on."
     return "Put pictures into it, or choose another folder."

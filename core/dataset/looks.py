@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Size
@@ -28,7 +29,7 @@ _AT_ONCE = 512
 class Job(NamedTuple):
     """A picture to read. background: what its transparent parts are laid on. crops: how tiles are cut, if they are."""
 
-    path: Path
+    path: str
     background: str = "#ffffff"
     crops: DetailCrops | None = None
 
@@ -65,9 +66,9 @@ class Look:
         return Size(height=self.height, width=self.width)
 
 
-def look_at(jobs: Sequence[Job], report: Callable[[int, int], None]) -> Iterator[Look]:
-    """A look at each, in order. `report` is told how many are done, and of how many."""
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+def look_at(jobs: Sequence[Job], report: Callable[[int, int], None], workers: int = 0) -> Iterator[Look]:
+    """A look at each, in order. `report` is told how many are done, and of how many. workers: threads; 0: by itself."""
+    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
         done = 0
         for start in range(0, len(jobs), _AT_ONCE):
             for look in pool.map(look_once, jobs[start : start + _AT_ONCE]):
@@ -81,27 +82,28 @@ _kept: dict[str, Look] = {}
 
 def look_once(job: Job) -> Look:
     """Kept for as long as the file stays as it is, so that Check and the start after it read each picture once."""
-    name = str(job.path)
     try:
-        name.encode()
-        state = job.path.stat()
+        job.path.encode()
+        state = Path(job.path).stat()
     except UnicodeEncodeError:
         return Look(error="Its name is not UTF-8 text; rename it.")
     except OSError as error:
         return Look(error=f"It can't be read: {error.strerror}.")
+    if not S_ISREG(state.st_mode):
+        return Look(error="It is no file.")
     way = job.way
-    kept = _kept.pop(name, None)
+    kept = _kept.pop(job.path, None)
     if kept is None or (kept.changed, kept.bytes, kept.way) != (state.st_mtime_ns, state.st_size, way):
         kept = _read(job, state.st_mtime_ns, way)
     if not kept.error:
-        _kept[name] = kept
+        _kept[job.path] = kept
         while len(_kept) > _KEPT:
             _kept.pop(next(iter(_kept)), None)
     return kept
 
 
 def _read(job: Job, changed: int, way: str) -> Look:
-    name = job.path.name
+    name = Path(job.path).name
     try:
         data = read_file(job.path)
         decoded = decode(data, name)

@@ -1,0 +1,215 @@
+"""Takes the pictures of one concept's folder into a survey: their captions, buckets, masks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from core.contracts import Size
+from core.dataset.buckets import bucket_for
+from core.dataset.captions import read_caption
+from core.dataset.folders import CONDITIONING_ENDING, MASK_ENDING, Folder, Passed
+from core.dataset.found import Picture, Survey, listed
+from core.dataset.looks import Job, Look
+from core.dataset.manifest import Entry, Note
+from core.dataset.settings import Buckets
+from core.errors import PictureError
+
+SHORTEST_SIDE = 16
+"""Pictures with a side under this many pixels teach nothing and are left out."""
+
+
+class Taking:
+    """The pictures of one folder, and what lies beside them."""
+
+    def __init__(self, folder: Folder, buckets: Buckets) -> None:
+        self.folder, self.concept, self.buckets = folder, folder.concept, buckets
+        self.resolutions = buckets.resolutions(folder.concept)
+        self._partly: list[str] = []  # pictures that some of the resolutions have no bucket for
+        image = self.concept.image
+        there = set(folder.companions)
+        self.masks = _beside(folder.pictures, MASK_ENDING, there)
+        self.conditionings = _beside(folder.pictures, CONDITIONING_ENDING, there)
+        self._wanted = [
+            *(self.masks.values() if image.mask == "file" else ()),
+            *(self.conditionings.values() if image.conditioning else ()),
+        ]
+
+    def jobs(self) -> Iterator[Job]:
+        """What has to be read: the pictures, then those that lie beside them."""
+        image = self.concept.image
+        crops = image.detail_crops if image.detail_crops.enabled else None
+        for path in self.folder.pictures:
+            yield Job(path, image.alpha_colour, crops)
+        for path in self._wanted:
+            yield Job(path)
+
+    def take(self, looks: Iterator[Look], found: Survey) -> None:
+        """Add what the looks at `jobs` gave to what was found."""
+        folder = self.folder
+        own = list(islice(looks, len(folder.pictures)))
+        beside = dict(zip(self._wanted, islice(looks, len(self._wanted)), strict=True))
+        found.problems.extend(_shared_captions(folder))
+        captions, unreadable = _read_captions(folder)
+        found.problems.extend(unreadable)
+        before = len(found.left_out)
+        for path, look in zip(folder.pictures, own, strict=True):
+            found.pictures.append(Picture(path, folder.index, look))
+            try:
+                found.entries.extend(self._entries(path, look, captions.get(path, ()), beside))
+            except PictureError as error:
+                found.left_out.append(Note(path, str(error)))
+                continue
+            if look.converted:
+                found.converted.append(Note(path, look.converted))
+        if len(found.left_out) - before == len(own):
+            reasons = listed([f"{folder.name_of(note.path)}: {note.reason}" for note in found.left_out[before:]])
+            found.problems.append(f"No picture in the folder {folder.path} can be used: {reasons}")
+        found.left_out += [Note(path, "This format isn't read; save it as PNG or JPEG.") for path in folder.foreign]
+        passed = self._passed()
+        found.passed.append(passed)
+        found.warnings.extend(_caption_warnings(folder, captions))
+        found.warnings.extend(_passed_warnings(passed))
+        found.warnings.extend(self._own_warnings())
+
+    def _entries(self, path: str, look: Look, captions: tuple[str, ...], beside: dict[str, Look]) -> Iterator[Entry]:
+        """The picture's entries. PictureError, with the reason, if it can't be used."""
+        if look.error:
+            raise PictureError(look.error)
+        if min(look.width, look.height) < SHORTEST_SIDE:
+            raise PictureError(f"It is too small: {look.size}, and each side needs at least {SHORTEST_SIDE} pixels.")
+        sizes = self._sizes(look.size, self.folder.name_of(path))
+        mask = _companion(path, look, self.masks.get(path), beside)
+        conditioning = _companion(path, look, self.conditionings.get(path), beside)
+        name = f"{self.folder.path.name}/{self.folder.name_of(path)}"
+        index = self.folder.index
+        yield Entry(path, look.sha256, look.width, look.height, captions, index, sizes, name, mask, conditioning)
+
+    def _sizes(self, size: Size, name: str) -> tuple[Size, ...]:
+        """The picture's bucket at each resolution, each once. PictureError where no resolution has one."""
+        sizes: dict[Size, None] = {}
+        refused: list[PictureError] = []
+        for resolution in self.resolutions:
+            try:
+                sizes[bucket_for(size, self.buckets, resolution)] = None
+            except PictureError as error:
+                refused.append(error)
+        if not sizes:
+            raise refused[0]
+        if refused:
+            self._partly.append(name)
+        return tuple(sizes)
+
+    def _own_warnings(self) -> Iterator[str]:
+        """About masks, conditioning pictures and resolutions."""
+        image, where = self.concept.image, f"In {self.folder.path}:"
+        pictures = self.folder.pictures
+        if self._partly:
+            yield (
+                f"{where} {len(self._partly)} pictures are too small for some of the resolutions and are shown at the "
+                f"others: {listed(self._partly)}."
+            )
+        for wanted, pairs, title in (
+            (image.mask == "file", self.masks, "masks"),
+            (image.conditioning, self.conditionings, "conditioning pictures"),
+        ):
+            without = [self.folder.name_of(path) for path in pictures if path not in pairs]
+            if wanted and without:
+                yield f"{where} {len(without)} of {len(pictures)} pictures have no {title}: {listed(without)}."
+            if pairs and not wanted:
+                yield f"{where} there are {len(pairs)} {title}, which are not used: that is off for this concept."
+
+    def _passed(self) -> Passed:
+        folder = self.folder
+        stems = {_stem(path) for path in folder.pictures + folder.foreign}
+        paired = {*self.masks.values(), *self.conditionings.values()}
+        return Passed(
+            index=folder.index,
+            path=str(folder.path),
+            masks=len(self.masks),
+            conditionings=len(self.conditionings),
+            unpaired=[folder.name_of(path) for path in folder.companions if path not in paired],
+            orphans=[folder.name_of(path) for path in folder.captions if _stem(path) not in stems],
+            others=folder.names_of(folder.others),
+            subfolders=folder.names_of(folder.subfolders),
+            hidden=folder.names_of(folder.hidden),
+            again=folder.names_of(folder.again),
+        )
+
+
+def _stem(path: str) -> str:
+    """A path without its last ending."""
+    return path.rpartition(".")[0]
+
+
+def _beside(pictures: list[str], ending: str, there: set[str]) -> dict[str, str]:
+    """The masks (or conditioning pictures) of the pictures that have one."""
+    pairs = ((path, f"{_stem(path)}{ending}.png") for path in pictures)
+    return {path: other for path, other in pairs if other in there}
+
+
+def _companion(path: str, look: Look, other: str | None, beside: dict[str, Look]) -> str:
+    """sha256 of a mask or conditioning picture. PictureError if it can't be used; empty where none is wanted."""
+    if other is None or other not in beside:
+        return ""
+    its, name = beside[other], Path(other).name
+    if its.error:
+        raise PictureError(f"Its {name} can't be used: {its.error}")
+    if its.size != look.size:
+        raise PictureError(f"{Path(path).name} has {look.size} pixels, but {name} has {its.size}.")
+    return its.sha256
+
+
+def _shared_captions(folder: Folder) -> Iterator[str]:
+    if folder.concept.text.prompt_source != "caption_file":
+        return
+    stems: defaultdict[str, list[str]] = defaultdict(list)
+    for path in folder.pictures:
+        stems[_stem(path)].append(folder.name_of(path))
+    shared = [" and ".join(names) for names in stems.values() if len(names) > 1]
+    if shared:
+        extension = folder.concept.text.caption_extension
+        yield (
+            f"In {folder.path}, pictures of the same name would share one {extension} caption: {listed(shared)}. "
+            "Rename one of each, with its caption."
+        )
+
+
+def _read_captions(folder: Folder) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The captions that are there, and what is wrong with the others."""
+    captions, problems = {}, []
+    for path in folder.pictures:
+        try:
+            caption = read_caption(Path(_stem(path) + folder.concept.text.caption_extension))
+        except PictureError as error:
+            problems.append(str(error))
+            continue
+        if caption is not None:
+            captions[path] = (caption,)
+    return captions, problems
+
+
+def _caption_warnings(folder: Folder, captions: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    concept = folder.concept
+    without = [folder.name_of(path) for path in folder.pictures if not any(captions.get(path, ()))]
+    if without:
+        instead = f"the trigger word {concept.trigger_word!r} alone" if concept.trigger_word else "an empty caption"
+        ending = concept.text.caption_extension
+        yield (
+            f"In {folder.path}: {len(without)} of {len(folder.pictures)} pictures have no caption ({ending} file with "
+            f"text) and are shown with {instead}: {listed(without)}."
+        )
+
+
+def _passed_warnings(passed: Passed) -> Iterator[str]:
+    for names, what in (
+        (passed.orphans, "captions have no picture"),
+        (passed.unpaired, "masks or conditioning pictures have no picture"),
+        (passed.others, "files are neither pictures nor captions and are passed over"),
+        (passed.subfolders, "subfolders are not looked into"),
+        (passed.again, "links lead to folders that were looked into already"),
+    ):
+        if names:
+            yield f"In {passed.path}: {len(names)} {what}: {listed(names)}."
