@@ -187,8 +187,10 @@ def test_captions_to_encode_are_all_that_are_shown(text: dict[str, Any], keeps_t
     ]
     plan = plan_of(entries, concepts, 2, seed=5, keeps_text=keeps_text)
     shown = {draw.caption for epoch in range(epochs) for draw in draws_of(plan, epoch)}
-    empty = {""} if text.get("caption_dropout") else set()
-    assert plan.captions(epochs) == shown | empty
+    if text.get("caption_dropout"):  # what is dropped each time is encoded all the same
+        assert plan.captions(epochs) >= shown | {""}
+    else:
+        assert plan.captions(epochs) == shown
     assert "dog, cat, tag 2, odd, small" in shown
 
 
