@@ -1,7 +1,9 @@
-"""Makes the batches of a plan, from the cache or by encoding as they come, reading one ahead on a thread."""
+"""Makes the batches of a plan, from the cache or by encoding as they come, reading some ahead on threads."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,18 +14,17 @@ from torch import Tensor
 
 from core.contracts import Batch, Part
 from core.dataset.batches import Draw, Plan
-from core.dataset.cache import (
-    Cache,
-    ImageEncoder,
-    Kind,
-    Shown,
-    TextEncoder,
-    encode_captions,
-    encode_pixels,
-    read_pixels,
-)
+from core.dataset.cache import Cache, Kind
+from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions, encode_pictures
+from core.dataset.masks import inpainting_controls, loss_mask
 from core.dataset.pictures import framing
+from core.dataset.pixels import Pixels, read_pixels
 from core.errors import OchreError
+
+AHEAD = 4
+"""Batches that are read, or being read, before they are asked for."""
+
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,25 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True)
 class _Read:
-    """What the thread brings. latents, encoded: None where they still have to be encoded; pixels: then 3 H W each."""
+    """What a thread brings. pictures, encoded: None where they still have to be encoded; pixels: what from."""
 
-    latents: list[Tensor] | None
-    pixels: list[Tensor]
+    pictures: list[dict[str, Tensor]] | None
+    pixels: list[Pixels]
     encoded: list[dict[Part, dict[str, Tensor]]] | None
 
 
 class Loader:
-    """The batches of one process, in any order; quick in the plan's own order, where one is read ahead.
+    """The batches of one process, in any order; quick in the plan's own order, in which some are read ahead.
 
-    Files are read on a thread; encoders are only called on the thread that asks for the batch.
+    Files are read on threads; encoders are only called on the thread that asks for the batch.
+    waited: seconds that it was waited for files so far, without the time of encoders.
     """
 
     def __init__(self, plan: Plan, sources: Sources, rank: int = 0) -> None:
         self.plan, self.sources, self.rank = plan, sources, rank
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._ahead: tuple[_Place, Future[_Read]] | None = None
+        self.waited = 0.0
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="batches")
+        self._ahead: deque[tuple[_Place, Future[_Read]]] = deque()
 
     def step(self, epoch: int, step: int) -> StepBatches:
         """The micro-batches of a step of an epoch, both from 0; each is made when it is asked for."""
@@ -72,20 +75,15 @@ class Loader:
 
     def batch(self, epoch: int, step: int, batch: int) -> Batch:
         """One micro-batch. Raises what went wrong while it was read."""
+        begin = time.perf_counter()
         place = _Place(epoch, step, batch)
-        if self._ahead is not None and self._ahead[0] == place:
-            pending = self._ahead[1]
-        else:
-            if self._ahead is not None:
-                self._ahead[1].cancel()
-            pending = self._pool.submit(self._read, place)
-        following = self._following(place)
-        self._ahead = (following, self._pool.submit(self._read, following))
-        return self._made(self._draws(place), pending.result())
+        read = self._taken(place).result()
+        self.waited += time.perf_counter() - begin
+        return self._made(self._draws(place), read)
 
     def close(self) -> None:
-        """End the thread, once it has finished what it is reading."""
-        self._ahead = None
+        """End the threads, once they have finished what they are reading."""
+        self._ahead.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Loader:
@@ -93,6 +91,27 @@ class Loader:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    # -- reading ahead
+
+    def _taken(self, place: _Place) -> Future[_Read]:
+        """What is read for a place; what follows it is being read from now on."""
+        if not self._ahead or self._ahead[0][0] != place:
+            for _, useless in self._ahead:
+                useless.cancel()
+            self._ahead.clear()
+            self._submit(place)
+        _, taken = self._ahead.popleft()
+        last = self._ahead[-1][0] if self._ahead else place
+        while len(self._ahead) < AHEAD:
+            last = self._following(last)
+            if last.epoch > place.epoch + 1:  # the plan keeps two epochs
+                break
+            self._submit(last)
+        return taken
+
+    def _submit(self, place: _Place) -> None:
+        self._ahead.append((place, self._pool.submit(self._read, self._draws(place))))
 
     def _draws(self, place: _Place) -> list[Draw]:
         return self.plan.epoch(place.epoch)[place.step].ranks[self.rank][place.batch]
@@ -105,37 +124,45 @@ class Loader:
             return _Place(place.epoch, place.step + 1, 0)
         return _Place(place.epoch + 1, 0, 0)
 
-    def _read(self, place: _Place) -> _Read:
-        draws, sources = self._draws(place), self.sources
-        shown, captions = self._shown(draws), [draw.caption for draw in draws]
-        latents, pixels, encoded = None, [], None
+    def _read(self, draws: Sequence[Draw]) -> _Read:
+        sources, shown = self.sources, [self.plan.shown(draw) for draw in draws]
+        pictures, pixels, encoded = None, [], None
         if sources.latents_cache is None:
-            pixels = read_pixels(shown)
+            pixels = [read_pixels(one) for one in shown]
         else:
-            keys = [sources.images.key(*one) for one in shown]
-            latents = [_cached(sources.latents_cache, "latents", key)["latents"] for key in keys]
+            pictures = [_cached(sources.latents_cache, "latents", sources.images.key(one)) for one in shown]
         if sources.text_cache is not None:
             cache = sources.text_cache
-            encoded = [{e.part: _cached(cache, "text", e.key(caption)) for e in sources.texts} for caption in captions]
-        return _Read(latents, pixels, encoded)
+            encoded = [
+                {encoder.part: _cached(cache, "text", encoder.key(draw.caption)) for encoder in sources.texts}
+                for draw in draws
+            ]
+        return _Read(pictures, pixels, encoded)
 
-    def _shown(self, draws: Sequence[Draw]) -> list[Shown]:
-        return [(self.plan.entries[draw.entry], draw.flip) for draw in draws]
+    # -- making a batch
 
-    def _made(self, draws: list[Draw], read: _Read) -> Batch:
-        shown, captions = self._shown(draws), [draw.caption for draw in draws]
-        latents = encode_pixels(read.pixels, shown, self.sources.images) if read.latents is None else read.latents
-        concepts = [self.plan.concepts[entry.concept] for entry, _ in shown]
+    def _made(self, draws: Sequence[Draw], read: _Read) -> Batch:
+        shown, captions = [self.plan.shown(draw) for draw in draws], [draw.caption for draw in draws]
+        images = self.sources.images
+        pictures = encode_pictures(read.pixels, shown, images) if read.pictures is None else read.pictures
+        latents, masks = (
+            torch.stack([one["latents"] for one in pictures]).float(),
+            [one.get("mask") for one in pictures],
+        )
+        counting = [mask if draw.masked else None for mask, draw in zip(masks, draws, strict=True)]
+        concepts = [self.plan.concepts[one.entry.concept] for one in shown]
         weights = [concept.loss_weight * draw.counts for concept, draw in zip(concepts, draws, strict=True)]
         return Batch(
-            latents=torch.stack(latents).float(),
+            latents=latents,
             encoded=self._encoded(captions) if read.encoded is None else read.encoded,
             captions=captions,
-            framings=[framing(entry.size, entry.bucket, flip) for entry, flip in shown],
+            framings=[framing(one.entry, one.view) for one in shown],
             weights=torch.tensor(weights, dtype=torch.float32),
-            names=[entry.name for entry, _ in shown],
+            names=[one.entry.name for one in shown],
             kinds=[concept.kind for concept in concepts],
             samples=[draw.sample for draw in draws],
+            mask=loss_mask(counting, [one.image for one in shown], latents),
+            controls=inpainting_controls(masks, [one["conditioning"] for one in pictures]) if images.inpainting else {},
         )
 
     def _encoded(self, captions: Sequence[str]) -> list[dict[Part, dict[str, Tensor]]]:
@@ -162,6 +189,6 @@ def _cached(cache: Cache, kind: Kind, key: str) -> dict[str, Tensor]:
         raise OchreError(
             f"{cache.path(kind, key)} is gone from the cache, or broken.",
             "Something deleted or changed it during the run.",
-            "Start the run again; what is missing is then encoded anew.",
+            "Start the run again: it goes on from its last backup, and what is missing is encoded anew.",
         )
     return tensors

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.config.lora import LoraConfig
 from core.contracts import Encoded, Family, Model, Part
 from core.dataset.batches import Plan
-from core.dataset.cache import Cache, ImageEncoder, TextEncoder, encode_captions, fill_latents, fill_text
+from core.dataset.cache import Cache
+from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions
+from core.dataset.filling import fill_latents, fill_text
 from core.dataset.loader import Sources
 from core.dataset.manifest import Entry, Manifest, verify
+from core.dataset.views import Shown
 from core.devices import give_back_host_memory
+from core.training.cache_usage import Usage
 from core.training.events import Event, Message, Phase
 from core.weights.files import fingerprint
 from core.weights.sources import resolve
@@ -28,6 +32,13 @@ if TYPE_CHECKING:
     from core.training.base_model import BaseModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_TOLD = 0.5
+"""Seconds between two words of progress at least."""
+
+_VAE_FACTS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "act_fn", "norm_num_groups")
+_TEXT_FACTS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token_id")
+"""What a config says of a part that its weights don't, and that changes what it gives."""
 
 
 class StoppedEarly(Exception):
@@ -38,14 +49,14 @@ class StoppedEarly(Exception):
 class Encoding:
     """What encodes, and what it needs for that.
 
-    report: for the progress of caching. should_stop: whether the user has asked to stop meanwhile.
-    kept: is given the sample prompts' encodings.
+    usage: is told what the run uses of the cache. report: for the progress of caching. should_stop: whether the user
+    has asked to stop meanwhile. kept: is given the sample prompts' encodings.
     """
 
     config: LoraConfig
     base: BaseModel
     accelerator: Accelerator
-    cache: Cache
+    usage: Usage
     report: Callable[[Event], None]
     should_stop: Callable[[], bool]
     kept: PromptEncodings
@@ -54,6 +65,11 @@ class Encoding:
     def family(self) -> Family:
         """The base's family."""
         return self.base.family
+
+    @property
+    def cache(self) -> Cache:
+        """Where encodings are kept."""
+        return self.usage.cache
 
     def prepare(self, model: Model, plan: Plan) -> Sources:
         """Load the VAE and the text encoders one after the other, and fill the cache with what the plan shows.
@@ -69,8 +85,8 @@ class Encoding:
         return Sources(
             images=images,
             texts=texts,
-            latents_cache=self.cache if memory.cache_latents else None,
-            text_cache=self.cache if memory.cache_text else None,
+            latents_cache=self.cache if memory.latent_caching else None,
+            text_cache=self.cache if memory.text_caching else None,
         )
 
     def _trains(self, part: Part) -> bool:
@@ -86,37 +102,39 @@ class Encoding:
         """The VAE (always in fp32: SDXL's own overflows in fp16), and the cache filled with it."""
         self.report(Phase(title="Loading the VAE"))
         source = resolve(self.config.base.vae) if self.config.base.vae else self.base.path
-        vae = self.family.load_vae(source, torch.float32)
+        vae: Any = self.family.load_vae(source, torch.float32)
         model.parts["vae"] = vae
         if self.config.memory.vae_tiling:
-            vae.enable_tiling()  # type: ignore[operator]
+            vae.enable_tiling()
         encoder = ImageEncoder(
             encode=lambda pixels: self.family.encode_images(model, pixels.to(self.accelerator.device)),
-            fingerprint=fingerprint(vae.state_dict()),
+            fingerprint=identity(vae, _VAE_FACTS),
             dtype="fp32 tiled" if self.config.memory.vae_tiling else "fp32",
             batch_size=self.config.memory.encode_batch_size,
         )
+        wanted = plan.images(self.config.training.epochs)
+        caching = self.config.memory.latent_caching
+        if caching:
+            self.usage.record("latents", map(encoder.key, wanted))
+        self._check_pictures(plan, wanted, encoder)
         vae.to(self.accelerator.device)
-        self._check_pictures(plan, encoder)
-        if self.config.memory.cache_latents:
-            shown = [(plan.entries[index], flip) for index, flip in plan.images()]
-            self._finish(fill_latents(shown, self.cache, encoder, self._progress("Caching pictures"), self.should_stop))
+        if caching:
+            progress = self._progress("Caching pictures")
+            self._finish(fill_latents(wanted, self.cache, encoder, progress, self.should_stop))
             vae.to("cpu")
             give_back_host_memory()
         return encoder
 
-    def _check_pictures(self, plan: Plan, encoder: ImageEncoder) -> None:
+    def _check_pictures(self, plan: Plan, wanted: Sequence[Shown], encoder: ImageEncoder) -> None:
         """PictureError if a picture that is still needed is not what it was when the run started."""
-        shown: dict[Entry, list[bool]] = defaultdict(list)
-        for index, flip in plan.images():
-            shown[plan.entries[index]].append(flip)
+        caching = self.config.memory.latent_caching
+        needed = {s.entry.path for s in wanted if not (caching and self.cache.has("latents", encoder.key(s)))}
+        shown = {entry.path: entry for entry in plan.entries if plan.concepts[entry.concept].trains}
 
         def is_cached(entry: Entry) -> bool:
-            return self.config.memory.cache_latents and all(
-                self.cache.has("latents", encoder.key(entry, flip)) for flip in shown[entry]
-            )
+            return entry.path not in needed
 
-        for note in verify(Manifest(tuple(plan.entries)), is_cached):
+        for note in verify(Manifest(tuple(shown.values())), is_cached):  # the tiles of a picture are in one file
             self.report(Message(level="warning", text=str(note)))
 
     def _text(self, model: Model, part: Part, plan: Plan) -> TextEncoder:
@@ -127,25 +145,44 @@ class Encoding:
         encoder = TextEncoder(
             part=part,
             encode=lambda captions: self.family.encode_text(model, part, captions),
-            fingerprint=fingerprint(model.parts[part].state_dict()) + vocabulary.hexdigest(),
+            fingerprint=identity(model.parts[part], _TEXT_FACTS) + vocabulary.hexdigest(),
             dtype=self.config.memory.precision,
             clip_skip=model.clip_skip,
+            max_token_length=self.config.base.max_token_length,
+            weighted_prompts=self.config.base.weighted_prompts,
         )
         self.kept.encode(encoder)
-        if self.config.memory.cache_text:
+        if self.config.memory.text_caching:
             captions = plan.captions(self.config.training.epochs)
+            self.usage.record("text", map(encoder.key, captions))
             self._finish(fill_text(captions, self.cache, encoder, self._progress("Caching captions"), self.should_stop))
             del model.parts[part]
             give_back_host_memory()
         return encoder
 
     def _progress(self, title: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.report(Phase(title=title, done=done, total=total))
+        """Tells the first and the last, and between them what comes in good time."""
+        told = 0.0
+
+        def report(done: int, total: int) -> None:
+            nonlocal told
+            if done == total or time.monotonic() - told >= _TOLD:
+                told = time.monotonic()
+                self.report(Phase(title=title, done=done, total=total))
+
+        return report
 
     @staticmethod
     def _finish(whole: bool) -> None:
         if not whole:
             raise StoppedEarly
+
+
+def identity(module: nn.Module, facts: Iterable[str]) -> str:
+    """What tells one encoder from another: its weights, and what its config says of how they are used."""
+    config: Any = module.config
+    said = json.dumps({name: getattr(config, name, None) for name in facts}, default=str)
+    return fingerprint(module.state_dict()) + hashlib.sha256(said.encode()).hexdigest()
 
 
 class PromptEncodings:

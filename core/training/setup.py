@@ -18,7 +18,6 @@ from torch import nn
 from core.config.lora import LoraConfig
 from core.contracts import Batch, Conditions, Family, Model, Network, Part
 from core.dataset.batches import Plan
-from core.dataset.cache import Cache
 from core.dataset.draws import key_for
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
@@ -28,6 +27,7 @@ from core.errors import ModelFileError, TrainingError
 from core.objectives import Objective
 from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
+from core.training.cache_usage import begin_usage
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
 from core.training.loop import Progress
@@ -188,12 +188,12 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     report(Phase(title="Looking at the base model"))
     base = find_base(config)
     check_parts(config, base.family)
+    usage = begin_usage(config, folder.path)
     plan = batch_plan(config, frozen_manifest(config, folder, report), accelerator.num_processes)
     previews = previews_of(config)
     prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
     model = base.empty_model(config)
-    cache = Cache(config.memory.cache_dir or folder.path.parent / "cache")
-    encoding = Encoding(config, base, accelerator, cache, report, folder.is_asked_to_stop, prompts)
+    encoding = Encoding(config, base, accelerator, usage, report, folder.is_asked_to_stop, prompts)
     sources = encoding.prepare(model, plan)
     report(Phase(title="Loading the denoiser"))
     load_denoiser(config, base, model, accelerator.device)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from core.dataset.pixels import Pixels, read_pixels
+from PIL import Image
 
-from core.contracts import Batch, Framing
-from core.dataset.batches import Plan
-from core.dataset.cache import Cache, ImageEncoder, TextEncoder, fill_latents, fill_text
-from core.dataset.loader import Loader, Sources
-from core.dataset.read_ahead import read_ahead
+from core.contracts import Batch
+from core.dataset.batches import Batching, Plan
+from core.dataset.cache import Cache
+from core.dataset.encoders import ImageEncoder, TextEncoder
+from core.dataset.filling import fill_latents, fill_text
+from core.dataset.loader import AHEAD, Loader, Sources
+from core.dataset.manifest import Manifest
+from core.dataset.masks import loss_factor
 from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText
 from core.dataset.survey import survey
+from core.dataset.views import Shown
 from core.errors import OchreError, PictureError
 
 EPOCHS = 2
@@ -23,10 +31,20 @@ EPOCHS = 2
 
 @pytest.fixture
 def plan(concept: Concept, buckets: Buckets) -> Plan:
-    concept.image, concept.text = ConceptImage(flip=True), ConceptText(shuffle_tags=True, caption_dropout=0.2)
-    concept.loss_weight = 0.5
-    entries = survey([concept], buckets).entries
-    return Plan(entries, [concept], buckets, batch_size=2, accumulation=2, seed=3)
+    concept.image = ConceptImage(flip="random", crop_jitter=True, mask="file", unmasked_probability=0.5)
+    concept.text = ConceptText(shuffle_tags=True, caption_dropout=0.2)
+    concept.loss_weight, concept.image_variations, concept.text_variations = 0.5, 2, 2
+    for name, box in (("00", (0, 0, 64, 128)), ("05", (50, 50, 80, 80))):
+        with Image.open(Path(concept.folder) / f"{name}.png") as picture:
+            mask = Image.new("L", picture.size)
+        mask.paste(255, box)
+        mask.save(Path(concept.folder) / f"{name}-masklabel.png")
+    return planned(concept, buckets, Batching(batch_size=2, accumulation=2))
+
+
+def planned(concept: Concept, buckets: Buckets, batching: Batching) -> Plan:
+    found = survey([concept], buckets)
+    return Plan(Manifest(tuple(found.entries), found.lines), [concept], buckets, batching, seed=3)
 
 
 @pytest.fixture
@@ -48,7 +66,7 @@ def texts() -> list[TextEncoder]:
 @pytest.fixture
 def cache(plan: Plan, images: ImageEncoder, texts: list[TextEncoder], tmp_path: Path) -> Cache:
     cache = Cache(tmp_path / "cache")
-    fill_latents([(plan.entries[index], flip) for index, flip in plan.images()], cache, images)
+    fill_latents(plan.images(EPOCHS), cache, images)
     for encoder in texts:
         fill_text(plan.captions(EPOCHS), cache, encoder)
     return cache
@@ -67,6 +85,11 @@ def assert_equal(first: Batch, second: Batch) -> None:
     assert torch.equal(first.weights, second.weights)
     assert (first.captions, first.names, first.samples) == (second.captions, second.names, second.samples)
     assert first.framings == second.framings
+    assert (first.mask is None) == (second.mask is None)
+    if first.mask is not None and second.mask is not None:
+        assert torch.equal(first.mask, second.mask)
+    assert first.controls.keys() == second.controls.keys()
+    assert all(torch.equal(tensor, second.controls[name]) for name, tensor in first.controls.items())
     for one, other in zip(first.encoded, second.encoded, strict=True):
         assert {p: e["hidden"].tolist() for p, e in one.items()} == {p: e["hidden"].tolist() for p, e in other.items()}
 
@@ -104,7 +127,7 @@ def test_what_a_batch_holds(plan: Plan, images: ImageEncoder, texts: list[TextEn
                 assert bytes(int(v) for v in one["text_1"]["hidden"][:-1]).decode() == caption
         assert seen == 12 * EPOCHS
         wide = next(b for b in all_batches(loader) if b.framings[0].target == (96, 160))
-        assert wide.framings[0] == Framing(original=(130, 200), crop=(4, 0), target=(96, 160))
+        assert wide.framings[0].original == (130, 200)
 
 
 def test_batches_in_another_order_are_the_same(plan: Plan, images: ImageEncoder, texts: list[TextEncoder]) -> None:
@@ -117,7 +140,7 @@ def test_batches_in_another_order_are_the_same(plan: Plan, images: ImageEncoder,
 
 
 def test_samples_that_do_not_count_weigh_nothing(plan: Plan, images: ImageEncoder, buckets: Buckets) -> None:
-    few = Plan(plan.entries[:1], plan.concepts, buckets, batch_size=2, processes=2)
+    few = Plan(Manifest(tuple(plan.entries[:1])), plan.concepts, buckets, Batching(2, processes=2))
     weights = []
     for rank in range(2):
         with Loader(few, Sources(images, [], None, None), rank) as loader:
@@ -147,6 +170,91 @@ def test_a_picture_deleted_during_the_run_is_told(plan: Plan, images: ImageEncod
                 pass
 
 
+def test_a_folder_that_vanishes_during_the_run_is_told_with_the_name_of_a_picture(
+    plan: Plan, images: ImageEncoder
+) -> None:
+    with Loader(plan, Sources(images, [], None, None)) as loader:
+        list(loader.step(0, 0))
+        folder = Path(plan.concepts[0].folder)
+        folder.rename(folder.with_name("elsewhere"))
+        with pytest.raises(PictureError) as caught:
+            for _ in all_batches(loader):
+                pass
+    assert str(folder) in str(caught.value) and ".png" in str(caught.value)
+
+
+def test_masks_enter_the_batch_where_they_count(plan: Plan, images: ImageEncoder, cache: Cache) -> None:
+    with Loader(plan, Sources(images, [], cache, None)) as loader:
+        draws = [b for epoch in range(EPOCHS) for step in plan.epoch(epoch) for b in step.ranks[0]]
+        seen = set()
+        for batch, drawn in zip(all_batches(loader), draws, strict=True):
+            counting = [draw.masked for draw in drawn]
+            if not any(counting):
+                assert batch.mask is None
+                continue
+            assert batch.mask is not None
+            assert batch.mask.shape == (len(drawn), 1, *batch.latents.shape[-2:])
+            for draw, mask in zip(drawn, batch.mask, strict=True):
+                stored = cache.get("latents", images.key(plan.shown(draw)))
+                assert stored is not None
+                expected = loss_factor(stored["mask"], plan.shown(draw).image)
+                assert torch.equal(mask, expected if draw.masked else torch.ones_like(mask))
+                seen.add((draw.masked, bool((mask < 0.5).any())))
+        assert seen == {(True, True), (True, False), (False, False)}
+
+
+def test_an_inpainting_model_gets_its_controls(
+    plan: Plan, images: ImageEncoder, texts: list[TextEncoder], tmp_path: Path
+) -> None:
+    encoder, kept = dataclasses.replace(images, inpainting=True), Cache(tmp_path / "inpainting")
+    fill_latents(plan.images(EPOCHS), kept, encoder)
+    with (
+        Loader(plan, Sources(encoder, [], kept, None)) as cached,
+        Loader(plan, Sources(encoder, [], None, None)) as live,
+    ):
+        for first, second in zip(all_batches(cached), all_batches(live), strict=True):
+            assert_equal(first, second)
+            assert first.controls["mask"].shape == (len(first.names), 1, *first.latents.shape[-2:])
+            assert first.controls["masked_latents"].shape == first.latents.shape
+            assert set(first.controls["mask"].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_some_batches_are_read_before_they_are_asked_for(plan: Plan, images: ImageEncoder, cache: Cache) -> None:
+    places = [(e, s, b) for e in range(2) for s, x in enumerate(plan.epoch(e)) for b in range(len(x.ranks[0]))]
+    assert len(places) > AHEAD + 2
+    with Loader(plan, Sources(images, [], cache, None)) as loader:
+        loader.batch(*places[0])
+        waiting = list(loader._ahead)
+        assert [tuple(place) for place, _ in waiting] == places[1 : AHEAD + 1]
+        for _, read in waiting:
+            read.result()
+        before = loader.waited
+        loader.batch(*places[1])
+        assert 0 < loader.waited - before < 0.05
+        assert len(loader._ahead) == AHEAD
+        loader.batch(*places[-1])
+        loader.batch(*places[3])
+        assert loader._ahead[0][0] == places[4]
+
+
+def test_the_seconds_waited_are_those_of_reading(
+    plan: Plan, images: ImageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(shown: Shown) -> Pixels:
+        time.sleep(0.2)
+        return read_pixels(shown)
+
+    def slow_encoder(pixels: torch.Tensor) -> torch.Tensor:
+        time.sleep(1)
+        return images.encode(pixels)
+
+    monkeypatch.setattr("core.dataset.loader.read_pixels", slowly)
+    encoder = dataclasses.replace(images, encode=slow_encoder)
+    with Loader(plan, Sources(encoder, [], None, None)) as loader:
+        loader.batch(0, 0, 0)
+        assert 0.3 < loader.waited < 0.9
+
+
 def test_closing_leaves_no_thread(plan: Plan, images: ImageEncoder) -> None:
     before = set(threading.enumerate())
     loader = Loader(plan, Sources(images, [], None, None))
@@ -154,27 +262,3 @@ def test_closing_leaves_no_thread(plan: Plan, images: ImageEncoder) -> None:
     assert set(threading.enumerate()) - before
     loader.close()
     assert set(threading.enumerate()) <= before
-
-
-def test_read_ahead_keeps_order_is_one_ahead_and_closes() -> None:
-    started: list[int] = []
-
-    def work(item: int) -> int:
-        started.append(item)
-        return item * 10
-
-    assert list(read_ahead(work, range(5))) == [0, 10, 20, 30, 40]
-    started.clear()
-    before = threading.active_count()
-    results = read_ahead(work, range(100))
-    assert next(results) == 0
-    results.close()
-    assert len(started) <= 2
-    assert threading.active_count() == before
-
-
-def test_read_ahead_passes_an_error_on_in_its_place() -> None:
-    results = read_ahead(lambda item: 10 // item, [5, 1, 0, 2])
-    assert [next(results), next(results)] == [2, 10]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
