@@ -334,10 +334,10 @@ class ConceptText(Settings):
     caption_lines: Literal["join", "in_turn", "random", "first"] = setting(
         "join",
         "Several lines",
-        "What the lines of a caption file are: one caption together; several, shown in turn or drawn at random; "
-        "or only the first counts.",
+        "What the lines of a caption are: one caption together; several, shown in turn or drawn at random; or only the "
+        "first counts, as in kohya's trainer.",
         level="advanced",
-        shown_if={"prompt_source": ["caption_file"]},
+        shown_if={"prompt_source": ["caption_file", "metadata_file"]},
     )
     prefix: str = setting(
         "", "Prefix", "Put in front of each caption, with the separator.", level="advanced", also=("caption_prefix",)
@@ -376,7 +376,8 @@ class ConceptText(Settings):
     keep_tags_separator: str = setting(
         "",
         "Separator of kept tags",
-        "Where it stands in a caption, the tags before it are kept; after a second one, those at the end too.",
+        "Where it stands in a caption, such as `|||`, the tags before it are kept, and those after a second one; their "
+        "number above then doesn't count.",
         level="advanced",
         also=("keep_tokens_separator",),
     )
@@ -458,11 +459,18 @@ class ConceptText(Settings):
             yield Problem("prompt_path", "choose the text file with the captions")
         if self.prompt_source == "metadata_file" and not self.metadata_path:
             yield Problem("metadata_path", "choose the metadata file")
+        yield from self._separator_problems()
         for pattern in self.tag_dropout_list if self.tag_dropout_regex else ():
             try:
                 re.compile(pattern)
             except re.error as error:
                 yield Problem("tag_dropout_list", f"{pattern!r} is no regular expression: {error}")
+
+    def _separator_problems(self) -> Iterator[Problem]:
+        if self.secondary_separator and self.separator in self.secondary_separator:
+            yield Problem("secondary_separator", "must not hold the tag separator, which would part the tags; try ;;;")
+        if self.keep_tags_separator and self.keep_tags_separator in (self.separator, self.secondary_separator):
+            yield Problem("keep_tags_separator", "must differ from the other separators, such as |||")
 
     @property
     def varies(self) -> bool:
