@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Framing, Size
+from core.dataset.augment import recoloured
 from core.errors import PictureError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
     from torch import Tensor
+
+    from core.dataset.manifest import Entry, Tile
+    from core.dataset.views import View
+
+_TINY = 1e-6  # pixels; cos 90° is not quite 0
 
 _READ = ".png .apng .jpg .jpeg .jpe .jfif .webp .avif .bmp .dib .gif .tif .tiff .tga .qoi .jp2 .ppm .pgm .pnm"
 _FOREIGN = ".heic .heif .jxl .psd .svg .cr2 .cr3 .nef .arw .dng .orf .raf .raw .exr .hdr"
@@ -36,10 +43,15 @@ FITTING = "lanczos 1"
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as RGB, and what had to be changed for that (empty: nothing that one sees)."""
+    """A picture as RGB.
+
+    converted: what had to be changed for that (empty: nothing that one sees). alpha: how opaque each pixel is (L);
+    None where all are.
+    """
 
     picture: Image
     converted: str
+    alpha: Image | None = None
 
 
 def load_picture(path: Path | str) -> Image:
@@ -62,8 +74,8 @@ def read_file(path: Path | str) -> bytes:
     return data
 
 
-def decode(data: bytes, path: Path | str) -> Decoded:
-    """What `load_picture` does, from bytes; `path` is for the error."""
+def decode(data: bytes, path: Path | str, background: str = "#ffffff") -> Decoded:
+    """What `load_picture` does, from bytes. path: for the error. background: what transparent parts are laid on."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -71,7 +83,7 @@ def decode(data: bytes, path: Path | str) -> Decoded:
             changes = _changes_of_file(opened)
             opened.load()
             ImageOps.exif_transpose(opened, in_place=True)
-            picture, change = _to_rgb(opened)
+            picture, change, alpha = _to_rgb(opened, background)
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} is no picture, or a broken one.", do="Save it again as PNG or JPEG.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -80,7 +92,7 @@ def decode(data: bytes, path: Path | str) -> Decoded:
         raise PictureError(f"{path} doesn't fit into memory.", do="Make it smaller.") from error
     except _BROKEN as error:
         raise PictureError(f"{path} is broken or cut off.", f"{error}.", "Copy or download it again.") from error
-    return Decoded(picture, ", ".join([*changes, *([change] if change else [])]))
+    return Decoded(picture, ", ".join([*changes, *([change] if change else [])]), alpha)
 
 
 def _changes_of_file(opened: Image) -> list[str]:
@@ -95,28 +107,33 @@ def _changes_of_file(opened: Image) -> list[str]:
     return changes
 
 
-def _to_rgb(image: Image) -> tuple[Image, str]:
-    """RGB, and what one might see of the change. Grey and palette pictures look the same after it: no word of them."""
+def _to_rgb(image: Image, background: str) -> tuple[Image, str, Image | None]:
+    """RGB, what one might see of the change, and the alpha channel if it hides something.
+
+    Grey and palette pictures look the same after it: no word of them.
+    """
     mode = image.mode
     if mode == "F" or mode.startswith("I"):
         grey, bits = _to_eight_bits(image)
-        return grey.convert("RGB"), bits
+        return grey.convert("RGB"), bits, None
     if mode == "CMYK":
-        return _from_cmyk(image), "CMYK: converted to RGB"
+        return _from_cmyk(image), "CMYK: converted to RGB", None
     if mode in ("LAB", "YCbCr", "HSV"):
-        return image.convert("RGB"), f"{mode}: converted to RGB"
+        return image.convert("RGB"), f"{mode}: converted to RGB", None
     if "A" in mode or "a" in mode or "transparency" in image.info:
-        return _on_white(image.convert("LA").convert("RGBA") if mode == "La" else image.convert("RGBA"))
-    return image.convert("RGB"), ""
+        return _laid_on(image.convert("LA").convert("RGBA") if mode == "La" else image.convert("RGBA"), background)
+    return image.convert("RGB"), "", None
 
 
-def _on_white(image: Image) -> tuple[Image, str]:
+def _laid_on(image: Image, background: str) -> tuple[Image, str, Image | None]:
     from PIL import Image
 
-    if image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB"), ""
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB"), "transparent: laid on white"
+    alpha = image.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image.convert("RGB"), "", None
+    colour = "white" if background.lower() == "#ffffff" else background
+    ground = Image.new("RGBA", image.size, background)
+    return Image.alpha_composite(ground, image).convert("RGB"), f"transparent: laid on {colour}", alpha
 
 
 def _to_eight_bits(image: Image) -> tuple[Image, str]:
@@ -165,36 +182,126 @@ def resized_size(picture: Size, bucket: Size) -> Size:
     return Size(height=max(height, bucket.height), width=max(width, bucket.width))
 
 
-def framing(picture: Size, bucket: Size, flip: bool = False) -> Framing:
-    """Where a picture of this size lies in its bucket: the crop that is really cut, unlike kohya's letterbox offsets.
+def turned_size(bucket: Size, angle: float) -> Size:
+    """The smallest upright box that holds the bucket after it is turned by `angle` degrees."""
+    cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    width, height = bucket.width * cosine + bucket.height * sine, bucket.width * sine + bucket.height * cosine
+    return Size(height=math.ceil(height - _TINY), width=math.ceil(width - _TINY))
 
-    Of a mirrored picture, the left is counted in the mirrored one.
+
+class _Layout(NamedTuple):
+    """The size that a picture is brought to, and the upright box of it that holds all that is shown."""
+
+    scaled: Size
+    box: Size
+    top: int
+    left: int
+
+
+def _layout(picture: Size, view: View) -> _Layout:
+    box = turned_size(view.bucket, view.angle)
+    scaled = resized_size(picture, box)
+    top, left = view.place
+    return _Layout(scaled, box, _start(scaled.height - box.height, top), _start(scaled.width - box.width, left))
+
+
+def _start(spare: int, share: float) -> int:
+    """Where a crop begins: each of the places as likely as the others for an even share; a half is the middle."""
+    return max(0, math.ceil(share * (spare + 1)) - 1)
+
+
+def framing(entry: Entry, view: View) -> Framing:
+    """Where a picture lies in its bucket: the crop that is really cut, unlike kohya's letterbox offsets.
+
+    The crop is counted in the picture as it is after resizing; of a mirrored one, the left in the mirrored one; of a
+    turned one, it is the upright box around what is shown. original: the whole picture's size, of a tile too.
     """
-    resized = resized_size(picture, bucket)
-    top, left = (resized.height - bucket.height) // 2, (resized.width - bucket.width) // 2
-    if flip:
-        left = resized.width - bucket.width - left
-    original, target = (picture.height, picture.width), (bucket.height, bucket.width)
-    return Framing(original=original, crop=(top, left), target=target)
+    tile = entry.tile
+    scaled, box, top, left = _layout(Size(tile.side, tile.side) if tile else entry.size, view)
+    if tile:
+        scaled, top, left = tile.scaled, tile.top + view.shift[0] + top, tile.left + view.shift[1] + left
+    if view.flip:
+        left = scaled.width - box.width - left
+    return Framing((entry.height, entry.width), (top, left), (view.bucket.height, view.bucket.width))
 
 
-def fit(picture: Image, bucket: Size, flip: bool = False) -> tuple[Tensor, Framing]:
-    """Resize an RGB picture to cover its bucket, cut the middle, mirror it if `flip`.
+def frame(picture: Image, entry: Entry, view: View, resample: Resampling | None = None) -> Image:
+    """The part of a picture that a view shows, as large as its bucket; colours stay as they are.
 
-    Returns pixels (3 H W, fp32, -1 to 1) and the framing. The resize is Pillow's Lanczos, which smooths what it
-    shrinks, in both directions (kohya's trainer takes an area mean where both sides shrink).
+    picture: the whole one; for a tile, it may be at the size of its scale already. It is resized to cover the bucket,
+    by `resample` (without it by Pillow's Lanczos, which smooths what it shrinks, in both directions; kohya's trainer
+    takes an area mean where both sides shrink), and then cut. A turned one is resized to cover the box around the
+    turned bucket, so that nothing outside of the picture is shown, and turned around the middle of what is cut.
+    """
+    from PIL.Image import Resampling, Transpose
+
+    smooth = Resampling.LANCZOS if resample is None else resample
+    if entry.tile:
+        picture = cut_tile(picture, entry.tile, view.shift, smooth)
+    layout = _layout(_size_of(picture), view)
+    picture = resized(picture, layout.scaled, smooth)
+    if view.angle % 90:
+        return _turned(picture, layout, view, Resampling.BICUBIC if resample is None else resample)
+    _, box, top, left = layout
+    picture = picture.crop((left, top, left + box.width, top + box.height))
+    if view.flip:
+        picture = picture.transpose(Transpose.FLIP_LEFT_RIGHT)
+    turns = (None, Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)
+    turn = turns[round(view.angle / 90) % 4]
+    return picture if turn is None else picture.transpose(turn)
+
+
+def cut_tile(picture: Image, tile: Tile, shift: tuple[int, int], resample: Resampling) -> Image:
+    """A tile of a picture, which is brought to the tile's scale first if it isn't there."""
+    top, left = tile.top + shift[0], tile.left + shift[1]
+    return resized(picture, tile.scaled, resample).crop((left, top, left + tile.side, top + tile.side))
+
+
+def resized(picture: Image, size: Size, resample: Resampling) -> Image:
+    """The picture at a size; itself where it has it already."""
+    return picture if _size_of(picture) == size else picture.resize((size.width, size.height), resample)
+
+
+def _turned(picture: Image, layout: _Layout, view: View, resample: Resampling) -> Image:
+    """The bucket, turned against the picture around the middle of the layout's box, read from the picture."""
+    from PIL.Image import Transform
+
+    angle, mirror = math.radians(view.angle), -1 if view.flip else 1
+    cosine, sine = math.cos(angle), math.sin(angle)
+    across, down = view.bucket.width / 2, view.bucket.height / 2
+    x, y = layout.left + layout.box.width / 2, layout.top + layout.box.height / 2
+    to_x = (mirror * cosine, -mirror * sine, x - mirror * (cosine * across - sine * down))
+    to_y = (sine, cosine, y - (sine * across + cosine * down))
+    size = (view.bucket.width, view.bucket.height)
+    return picture.transform(size, Transform.AFFINE, to_x + to_y, resample)
+
+
+def _size_of(picture: Image) -> Size:
+    return Size(height=picture.height, width=picture.width)
+
+
+def fit(picture: Image, entry: Entry, view: View) -> Tensor:
+    """An RGB picture as a view shows it: pixels (3 H W, fp32, -1 to 1) of exactly the bucket's size."""
+    return to_pixels(recoloured(frame(picture, entry, view), view))
+
+
+def fit_mask(mask: Image, entry: Entry, view: View) -> Tensor:
+    """A grey picture (L) of the same size as its picture, laid out exactly as `fit` does it: 1 H W, fp32, 0 to 1.
+
+    It is resized and turned bilinearly: Lanczos would draw rings around its edges.
     """
     import numpy as np
     import torch
-    from PIL import Image
+    from PIL.Image import Resampling
 
-    size = Size(height=picture.height, width=picture.width)
-    resized = resized_size(size, bucket)
-    if resized != size:
-        picture = picture.resize((resized.width, resized.height), Image.Resampling.LANCZOS)
-    top, left = framing(size, bucket).crop
-    picture = picture.crop((left, top, left + bucket.width, top + bucket.height))
-    if flip:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    pixels = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1)
-    return pixels.contiguous().float() / 127.5 - 1, framing(size, bucket, flip)
+    values = np.array(frame(mask, entry, view, Resampling.BILINEAR), dtype=np.uint8)
+    return torch.from_numpy(values)[None].float().div_(255)
+
+
+def to_pixels(picture: Image) -> Tensor:
+    """An RGB picture as 3 H W, fp32, -1 to 1."""
+    import numpy as np
+    import torch
+
+    values = np.array(picture, dtype=np.uint8)  # a copy: torch wants memory that it may write
+    return torch.from_numpy(values).permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from core.contracts import Size
+from core.dataset.manifest import Entry, Tile
 from core.dataset.pictures import SUFFIXES, decode, fit, framing, load_picture, resized_size
+from core.dataset.views import View
 from core.errors import PictureError
 
 
@@ -202,9 +204,17 @@ def test_postscript_under_another_name_is_not_run(tmp_path: Path) -> None:
         load_picture(tmp_path / "a.png")
 
 
+def entry_of(width: int, height: int, tile: Tile | None = None) -> Entry:
+    return Entry("a.png", "", width, height, (), 0, (), "a.png", tile=tile)
+
+
+def shown(picture: Image.Image, view: View, tile: Tile | None = None) -> torch.Tensor:
+    return fit(picture, entry_of(*picture.size, tile), view)
+
+
 def test_framing_tells_the_true_crop() -> None:
     """kohya's trainer tells top 10, left 0 for this picture; what is cut is 16 columns on the left."""
-    told = framing(Size(height=1000, width=1500), Size(height=832, width=1216))
+    told = framing(entry_of(1500, 1000), View(Size(height=832, width=1216)))
     assert told.crop == (0, 16)
     assert told.original == (1000, 1500)
     assert told.target == (832, 1216)
@@ -223,7 +233,7 @@ def test_a_resized_picture_just_covers_its_bucket(
     assert size.height >= bucket.height
     assert size.width >= bucket.width
     assert size.height == bucket.height or size.width == bucket.width
-    top, left = framing(Size(height=height, width=width), bucket).crop
+    top, left = framing(entry_of(width, height), View(bucket)).crop
     assert 0 <= top <= size.height - bucket.height
     assert 0 <= left <= size.width - bucket.width
 
@@ -234,17 +244,17 @@ def test_fit_cuts_what_it_tells() -> None:
     bucket = Size(height=64, width=64)
     picture = Image.fromarray(np.ascontiguousarray(columns))
     for flip in (False, True):
-        pixels, told = fit(picture, bucket, flip)
+        view = View(bucket, flip)
         whole = columns[:, ::-1] if flip else columns
-        top, left = told.crop
+        top, left = framing(entry_of(101, 64), view).crop
         expected = whole[top : top + 64, left : left + 64] / 127.5 - 1
-        assert np.abs(pixels.permute(1, 2, 0).numpy() - expected).max() < 1e-6
+        assert np.abs(shown(picture, view).permute(1, 2, 0).numpy() - expected).max() < 1e-6
 
 
 def test_fit_gives_floats_from_minus_one_to_one() -> None:
     image = Image.new("RGB", (100, 60), "black")
     image.paste("white", (50, 0, 100, 60))
-    pixels, _ = fit(image, Size(height=64, width=96))
+    pixels = shown(image, View(Size(height=64, width=96)))
     assert pixels.shape == (3, 64, 96)
     assert pixels.dtype == torch.float32
     assert pixels.min() == -1
@@ -253,6 +263,5 @@ def test_fit_gives_floats_from_minus_one_to_one() -> None:
 
 def test_a_mirrored_picture_is_the_mirror_image() -> None:
     bucket = Size(height=64, width=64)
-    plain, _ = fit(noise(150, 90), bucket)
-    mirrored, _ = fit(noise(150, 90), bucket, flip=True)
-    assert torch.equal(plain.flip(2), mirrored)
+    picture = noise(150, 90)
+    assert torch.equal(shown(picture, View(bucket)).flip(2), shown(picture, View(bucket, flip=True)))
