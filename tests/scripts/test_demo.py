@@ -12,10 +12,12 @@ from PIL import Image
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config
-from core.contracts import Framing, Model, Network
+from core.contracts import Framing, Model, Network, Size
 from core.dataset.captions import read_caption
 from core.dataset.draws import generator_for
-from core.dataset.pictures import load_picture, to_pixels
+from core.dataset.manifest import Entry
+from core.dataset.pictures import fit, load_picture
+from core.dataset.views import View
 from core.registry import registry
 from core.training.run_folder import RunFolder, read_backup_network
 
@@ -95,6 +97,6 @@ def pairs(folder: Path) -> Iterator[tuple[torch.Tensor, str]]:
     for path in sorted(folder.glob("*.png")):
         caption = read_caption(path.with_suffix(".txt"))
         assert caption
-        picture = load_picture(path)
-        assert picture.size == (64, 64)
-        yield to_pixels(picture), caption
+        picture, bucket = load_picture(path), Size(64, 64)
+        entry = Entry(str(path), "", picture.width, picture.height, (caption,), 0, (bucket,), path.name)
+        yield fit(picture, entry, View(bucket)), caption
