@@ -12,7 +12,23 @@ from core.errors import Problem
 from widgets.field import shared
 
 
-class Node(Protocol):
+class Rows(Protocol):
+    """What can be shown as rows: some in sight, the advanced ones when asked for."""
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        """The rows: with the advanced ones (more), or those that a search finds."""
+        ...
+
+    def advanced(self) -> int:
+        """How many settings are shown only when asked for."""
+        ...
+
+    def hides_problem(self) -> bool:
+        """Whether one of those has a problem."""
+        ...
+
+
+class Node(Rows, Protocol):
     """A row or a table of a form. It holds its data; widgets are built when they are asked for.
 
     Paths are relative to the node: "" is the node itself.
@@ -45,26 +61,12 @@ class Node(Protocol):
         """Whether a search finds something in it."""
         ...
 
-    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
-        """Its rows: with the advanced ones (more), or those that a search finds."""
-        ...
 
-    def advanced(self) -> int:
-        """How many of its settings are shown only when asked for."""
-        ...
+class RowBox:
+    """Rows in a box, with a button for the advanced ones."""
 
-    def hides_problem(self) -> bool:
-        """Whether one of those has a problem."""
-        ...
-
-
-class Body:
-    """The rows of a node in a box, with a button for the advanced ones. It follows what the user changes."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.changed: Callable[[str], None] = lambda path: None
-        self.node.changed = self._on_change
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
         self._search = ""
         self._box: Any = None
         self._more: Any = None
@@ -85,6 +87,32 @@ class Body:
         self._search = words
         self.refresh()
 
+    def reveal(self) -> None:
+        """Show the advanced rows, if one of them has a problem."""
+        if self._box is not None and self._rows.hides_problem():
+            self._more.value = True
+
+    def refresh(self) -> None:
+        """Show the rows that apply now."""
+        if self._box is None:
+            return
+        hidden = 0 if self._search else self._rows.advanced()
+        self._more.description = "Fewer settings" if self._more.value else f"More settings ({hidden})"
+        rows = self._rows.widgets(self._more.value or bool(self._search), self._search)
+        children = (*rows, self._more) if hidden else tuple(rows)
+        if children != self._box.children:
+            self._box.children = children
+
+
+class Body(RowBox):
+    """The rows of a node in a box. It follows what the user changes."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.node = node
+        self.changed: Callable[[str], None] = lambda path: None
+        self.node.changed = self._on_change
+
     def fill(self, data: Any) -> None:
         """Show other data."""
         self.node.fill(data)
@@ -93,20 +121,8 @@ class Body:
     def show(self, problems: Mapping[str, Problem]) -> None:
         """Show these problems, and the advanced rows if one of them is there."""
         self.node.show(problems)
-        if self._box is not None and self.node.hides_problem():
-            self._more.value = True
+        self.reveal()
         self.refresh()
-
-    def refresh(self) -> None:
-        """Show the rows that apply now."""
-        if self._box is None:
-            return
-        hidden = 0 if self._search else self.node.advanced()
-        self._more.description = "Fewer settings" if self._more.value else f"More settings ({hidden})"
-        rows = self.node.widgets(self._more.value or bool(self._search), self._search)
-        children = (*rows, self._more) if hidden else tuple(rows)
-        if children != self._box.children:
-            self._box.children = children
 
     def _on_change(self, path: str) -> None:
         self.refresh()
@@ -116,17 +132,13 @@ class Body:
 class Card(Body):
     """One entry of a list.
 
-    remove: gives what the button for removing it calls, or None for no button. extra: gives what stands under its rows.
+    remove: gives what the button for removing it calls, or None for no button.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        remove: Callable[[], Callable[[Card], None] | None],
-        extra: Callable[[Card], list[ipw.Widget]],
-    ) -> None:
+    def __init__(self, node: Node, remove: Callable[[], Callable[[Card], None] | None]) -> None:
         super().__init__(node)
-        self._remove, self._extra = remove, extra
+        self._remove = remove
+        self.problems: Mapping[str, Problem] = {}
         self._card: Any = None
         self._title: Any = None
 
@@ -138,9 +150,13 @@ class Card(Body):
             self._title = ipw.HTML(layout=shared(ipw.Layout))
             head = ipw.HBox([self._title, *self._remove_button()], layout=shared(ipw.Layout))
             head.add_class("ochre-card-head")
-            self._card = ipw.VBox([head, body, *self._extra(self)], _dom_classes=("ochre-card",))
+            self._card = ipw.VBox([head, body], _dom_classes=("ochre-card",))
             self._entitle()
         return self._card
+
+    def show(self, problems: Mapping[str, Problem]) -> None:
+        self.problems = problems
+        super().show(problems)
 
     def refresh(self) -> None:
         super().refresh()

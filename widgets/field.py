@@ -39,21 +39,21 @@ def element_type(annotation: Any) -> Any:
     return element_type(inner[0])
 
 
-def to_text(value: Any) -> str:
-    """A value as people write it: `0.0001`, `8`, `0.9, 0.999`."""
+def to_text(value: Any, between: str = ", ") -> str:
+    """A value as people write it: `0.0001`, `8`, `0.9, 0.999`. between: what stands between the entries of a list."""
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        return ", ".join(to_text(item) for item in value)
+        return between.join(to_text(item) for item in value)
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     return str(value)
 
 
-def from_text(text: str, annotation: Any) -> Any:
+def from_text(text: str, annotation: Any, between: str = ",") -> Any:
     """What was typed, as the setting's type. What doesn't fit stays text, for the checks to name."""
     if get_origin(annotation) is list:
-        return [_scalar(item.strip(), element_type(annotation)) for item in text.split(",") if item.strip()]
+        return [_scalar(item.strip(), element_type(annotation)) for item in text.split(between) if item.strip()]
     if NoneType in get_args(annotation) and not text.strip():
         return None
     return _scalar(text, element_type(annotation))
@@ -93,6 +93,7 @@ class Row:
         self._value: Any = field.get_default(call_default_factory=True)
         self._replace = replace
         self._problem: Problem | None = None
+        self._offer: tuple[Any, str] | None = None
         self._input: Any = None
         self._note: Any = None
         self._box: Any = None
@@ -113,6 +114,19 @@ class Row:
                 self._put_in(value)
             finally:
                 self._filling = False
+
+    def choose(self, value: Any) -> None:
+        """Take another value, as if the user had put it in."""
+        self.fill(value)
+        self.changed("")
+
+    def offer(self, value: Any = None, words: str = "") -> None:
+        """Offer another value, for a click to take; None for no offer. words: what stands on the button."""
+        offer = None if value is None or value == self._value else (value, words)
+        if offer != self._offer:
+            self._offer = offer
+            if self._box:
+                self._tell()
 
     def show(self, problems: Mapping[str, Problem]) -> None:
         """Show what is wrong with it: the problem at path "", or at one of its list's entries."""
@@ -203,14 +217,19 @@ class Row:
                 self._input.options = [*self.options, (to_text(value), value)]
             self._input.value = value
         else:
-            self._input.value = to_text(value)
+            self._input.value = to_text(value, "\n" if self._is_lines() else ", ")
+
+    def _is_lines(self) -> bool:
+        """Whether it is a list whose entries are typed one in each line: they may hold commas."""
+        return self.info.kind == "text" and get_origin(self.field.annotation) is list
 
     def _typed(self, change: Mapping[str, Any]) -> None:
         if self._filling:
             return
         new = change["new"]
         chosen = isinstance(self._input, ipw.Checkbox | ipw.Dropdown)
-        self._value = new if chosen else from_text(new, self.field.annotation)
+        between = "\n" if self._is_lines() else ","
+        self._value = new if chosen else from_text(new, self.field.annotation, between)
         self.changed("")
 
     def _tooltip(self) -> str:
@@ -226,9 +245,16 @@ class Row:
             parts.insert(0, f'<div class="ochre-problem" role="alert">{message}</div>')
             if self._problem.replacement:
                 fix = [replacement_button(self._problem, self._replace)]
+        if self._offer:
+            fix.append(self._offer_button(*self._offer))
         self._note.value = "".join(parts)
         self._box.children = (self._input, self._note, *fix)
         (self._input.add_class if self._problem else self._input.remove_class)("ochre-wrong")
+
+    def _offer_button(self, value: Any, words: str) -> ipw.Button:
+        button = ipw.Button(description=words, icon="magic", _dom_classes=("ochre-offer",))
+        button.on_click(lambda _: self.choose(value))
+        return button
 
 
 def replacement_button(problem: Problem, replace: Replace) -> ipw.Button:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from html import escape
 from typing import Any, get_args, get_origin
 
@@ -14,7 +14,7 @@ from core.errors import Problem
 from core.registry import registry
 from core.settings import Settings, info
 from core.settings.checks import plugin_kind
-from widgets.body import Card, Message, Node
+from widgets.body import Card, Message, Node, Rows
 from widgets.field import Replace, Row, element_type
 from widgets.wording import explained
 
@@ -69,14 +69,11 @@ class Group:
         return any(child.matches(words) for child in self.children.values())
 
     def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
-        shown: list[ipw.Widget] = list(self._message.widgets())
-        for name, child in self._in_order():
-            advanced = isinstance(child, Row) and child.info.level == "advanced"
-            if not self._applies(name) or (advanced and not more) or (search and not child.matches(search)):
-                continue
-            rows = child.widgets(more, search)
-            shown += [*child.heading(), *rows] if isinstance(child, Group) and rows else rows
-        return shown
+        return Part(self, self.children, messages=True).widgets(more, search)
+
+    def messages(self) -> list[ipw.Widget]:
+        """What is wrong with it as a whole."""
+        return self._message.widgets()
 
     def heading(self) -> list[ipw.Widget]:
         """Its title and description, where it stands inside another group."""
@@ -89,10 +86,10 @@ class Group:
         return [self._heading]
 
     def advanced(self) -> int:
-        return sum(child.advanced() for name, child in self.children.items() if self._applies(name))
+        return Part(self, self.children).advanced()
 
     def hides_problem(self) -> bool:
-        return any(child.hides_problem() for child in self.children.values())
+        return Part(self, self.children).hides_problem()
 
     @property
     def label(self) -> str:
@@ -104,16 +101,48 @@ class Group:
     def _named(self, name: str) -> Any:
         return self.children[name].data() if name in self.children else ""
 
+    def applies(self, name: str) -> bool:
+        """Whether a setting applies, with the values that its neighbours have now."""
+        conditions = info(self.cls.model_fields[name]).shown_if
+        return all(self.children[other].data() in values for other, values in conditions.items())
+
+
+class Part:
+    """Some of a group's settings as rows: basic ones first, tables last.
+
+    messages: what is wrong with the group as a whole is told above them. heading: so are its title and description.
+    """
+
+    def __init__(self, group: Group, names: Container[str], messages: bool = False, heading: bool = False) -> None:
+        self._group, self._messages, self._heading = group, messages, heading
+        self._children = {name: child for name, child in group.children.items() if name in names}
+
+    def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        """The rows of those that apply, each table under its heading."""
+        shown: list[ipw.Widget] = []
+        shown += self._group.messages() if self._messages else []
+        shown += self._group.heading() if self._heading else []
+        for name, child in self._in_order():
+            advanced = isinstance(child, Row) and child.info.level == "advanced"
+            if not self._group.applies(name) or (advanced and not more) or (search and not child.matches(search)):
+                continue
+            rows = child.widgets(more, search)
+            shown += [*child.heading(), *rows] if isinstance(child, Group) and rows else rows
+        return shown
+
+    def advanced(self) -> int:
+        """How many are advanced, of those that apply."""
+        return sum(child.advanced() for name, child in self._children.items() if self._group.applies(name))
+
+    def hides_problem(self) -> bool:
+        """Whether one of those has a problem."""
+        return any(child.hides_problem() for child in self._children.values())
+
     def _in_order(self) -> list[tuple[str, Node]]:
         def rank(item: tuple[str, Node]) -> int:
             return 2 if not isinstance(item[1], Row) else item[1].info.level == "advanced"
 
-        return sorted(self.children.items(), key=rank)
-
-    def _applies(self, name: str) -> bool:
-        """Whether a setting applies, with the values that its neighbours have now."""
-        conditions = info(self.cls.model_fields[name]).shown_if
-        return all(self.children[other].data() in values for other, values in conditions.items())
+        return sorted(self._children.items(), key=rank)
 
 
 class Choice:
@@ -204,7 +233,7 @@ class Choice:
 class Cards:
     """A list of groups or plug-ins: a card for each, with a button that removes it, and one that adds another.
 
-    fixed: there are neither of these buttons. extra: what a panel puts under each card's rows.
+    fixed: there are neither of these buttons. shown_as: what a panel shows in place of the cards and the button.
     """
 
     def __init__(self, field: FieldInfo, make: Callable[[], Group | Choice], cls: type[Settings]) -> None:
@@ -212,7 +241,7 @@ class Cards:
         self.changed: Callable[[str], None] = lambda path: None
         self.cards: list[Card] = []
         self.fixed = False
-        self.extra: Callable[[Card], list[ipw.Widget]] = lambda card: []
+        self.shown_as: Rows | None = None
         self._message = Message()
         self._add: Any = None
         self.fill(_default(field))
@@ -241,6 +270,8 @@ class Cards:
         return words.casefold() in title or any(card.node.matches(words) for card in self.cards)
 
     def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
+        if self.shown_as is not None:
+            return [*self._message.widgets(), *self.shown_as.widgets(more, search)]
         if self._add is None:
             self._add = ipw.Button(description=f"Add to {(self.field.title or '').lower()}", icon="plus")
             self._add.add_class("ochre-add")
@@ -264,13 +295,20 @@ class Cards:
         self.cards.append(self._new_card())
         self.changed(str(len(self.cards) - 1))
 
+    def insert(self, place: int, data: Any) -> None:
+        """Add an entry with these data in front of the one at `place`."""
+        card = self._new_card()
+        card.fill(data)
+        self.cards.insert(place, card)
+        self.changed("")
+
     def remove(self, card: Card) -> None:
         """Take an entry out."""
         self.cards.remove(card)
         self.changed("")
 
     def _new_card(self) -> Card:
-        card = Card(self._make(), lambda: None if self.fixed else self.remove, lambda card: self.extra(card))
+        card = Card(self._make(), lambda: None if self.fixed else self.remove)
         card.changed = lambda path: self.changed(_join(self.cards.index(card), path))
         return card
 

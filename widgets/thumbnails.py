@@ -8,6 +8,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.dataset.pictures import load_picture
+from core.errors import PictureError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 256
 """Pixels of the longer side, at most."""
@@ -15,23 +22,40 @@ SIDE = 256
 
 def image(path: Path, caption: str = "") -> str:
     """A picture as HTML; words in its place where it can't be read."""
-    words = escape(caption or path.name)
     try:
-        source = _data_url(path, path.stat().st_mtime_ns)
-    except OSError as error:  # not there (any more), or no picture
-        reason = escape(str(error.strerror or error))
+        source = data_url(path)
+    except PictureError as error:  # not there (any more), or no picture
+        reason = escape(str(error))
         return f"<figure><figcaption>{escape(path.name)} can't be shown: {reason}</figcaption></figure>"
-    return f'<figure><img src="{source}" alt="{words}"><figcaption>{escape(caption)}</figcaption></figure>'
+    return figure(source, caption, caption or path.name)
 
 
-@lru_cache(maxsize=256)
-def _data_url(path: Path, modified: int) -> str:
+def figure(source: str, caption: str, words: str) -> str:
+    """A picture, given as the data of its address, as HTML. words: what is read in its place."""
+    return f'<figure><img src="{source}" alt="{escape(words)}"><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def data_url(path: Path, side: int = SIDE) -> str:
+    """A small copy of a picture's file as the data of an address. PictureError where it can't be read."""
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        raise PictureError(f"{error.strerror}.") from error
+    return _of_file(path, modified, side)
+
+
+@lru_cache(maxsize=1024)
+def _of_file(path: Path, modified: int, side: int) -> str:
+    return encoded(load_picture(path), side)
+
+
+def encoded(picture: Image, side: int = SIDE) -> str:
+    """A small copy of a picture as the data of an address. side: of the longer side, in pixels, at most."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((SIDE, SIDE))
-    if max(small.size) <= SIDE // 2:  # tiny pictures stay crisp
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    if max(small.size) <= side // 2:  # tiny pictures stay crisp
         small = small.resize((small.width * 2, small.height * 2), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=85)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ipywidgets as ipw
 import pytest
@@ -15,7 +15,7 @@ from core.config.toml_file import merge, to_data
 from core.errors import Problem
 from core.settings import Settings, setting
 from core.settings.checks import validate
-from widgets.field import Row, from_text, to_text
+from widgets.field import Row, element_type, from_text, to_text
 from widgets.form import Form
 from widgets.tables import Cards, Choice, Group, Node
 
@@ -60,7 +60,14 @@ def other(row: Row) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
-    return [0.5, 0.25] if isinstance(value, list) else f"{value}x"
+    return _entries(row) if isinstance(value, list) else f"{value}x"
+
+
+def _entries(row: Row) -> list[Any]:
+    """Two entries of a list's type."""
+    kind = element_type(row.field.annotation)
+    numbers: dict[Any, list[Any]] = {int: [2, 4], float: [0.5, 0.25], str: ["a tag"]}
+    return numbers[kind] if kind in numbers else list(get_args(kind))[:2]
 
 
 def type_in(row: Row, value: Any) -> None:
@@ -210,7 +217,7 @@ def test_cards_are_added_and_removed() -> None:
     cards.remove(cards.cards[0])
     assert [concept["trigger_word"] for concept in form.data()["concepts"]] == ["ochrestar"]
     type_in(cards.cards[0].node.children["repeats"], "many")
-    assert "whole number" in cards.cards[0].node.children["repeats"]._note.value
+    assert "Must be a number" in cards.cards[0].node.children["repeats"]._note.value
 
 
 def test_a_replacement_is_one_click() -> None:

@@ -14,8 +14,8 @@ from core.errors import OchreError
 from core.manager.training_executor import Job, TrainingExecutor
 from core.training.run_folder import RunFolder
 from widgets import open_panel
+from widgets.dataset.uploads import save_uploads
 from widgets.panels.lora_trainer import LoraTrainer
-from widgets.panels.lora_trainer.pictures_step import save_uploads
 from widgets.panels.lora_trainer.train_step import RunError, TrainStep
 
 

@@ -1,0 +1,1 @@
+"""What a panel shows of pictures: concepts as cards, the report, a preview, the cache."""
