@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.dataset.pictures import FOREIGN_SUFFIXES, SUFFIXES
+from core.dataset.formats import foreign_suffixes, suffixes
+from core.dataset.pixels import is_companion
 from core.dataset.settings import Concept
+from core.dataset.text_files import printable
 from core.errors import PictureError
-
-MASK_ENDING, CONDITIONING_ENDING = "-masklabel", "-condlabel"
 
 _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -40,7 +40,7 @@ class Folder:
 
     def name_of(self, path: str) -> str:
         """A file's place inside the folder, with forward slashes."""
-        return path[len(str(self.path)) :].lstrip(os.sep).replace(os.sep, "/")
+        return printable(path.removeprefix(str(self.path).rstrip(os.sep) + os.sep).replace(os.sep, "/"))
 
     def names_of(self, paths: list[str]) -> list[str]:
         """The places of several files inside the folder."""
@@ -51,16 +51,19 @@ class Folder:
 class Passed:
     """What lies in a concept's folder besides the pictures, by the place inside the folder.
 
-    index: of the concept. masks, conditionings: how many pictures have one. unpaired: masks and conditioning pictures
-    without picture. orphans: captions without picture. others, subfolders, hidden, again: as in `Folder`.
+    index: of the concept. pictures: how many there are. masks, conditionings: how many pictures have one. unpaired:
+    masks and conditioning pictures without picture. orphans: captions without picture. unread: caption files, where
+    captions come from elsewhere. others, subfolders, hidden, again: as in `Folder`.
     """
 
     index: int
     path: str
+    pictures: int
     masks: int
     conditionings: int
     unpaired: list[str]
     orphans: list[str]
+    unread: list[str]
     others: list[str]
     subfolders: list[str]
     hidden: list[str]
@@ -131,22 +134,30 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def _kind_of(item: str, folder: Folder) -> list[str]:
-    stem, dot, ending = item.rpartition(".")
+    _, dot, ending = item.rpartition(".")
     suffix = dot + ending.lower()
-    if suffix in SUFFIXES:
-        return folder.companions if stem.endswith((MASK_ENDING, CONDITIONING_ENDING)) else folder.pictures
-    if suffix in FOREIGN_SUFFIXES:
+    if suffix in suffixes():
+        return folder.companions if is_companion(item) else folder.pictures
+    if suffix in foreign_suffixes():
         return folder.foreign
     return folder.captions if suffix == folder.concept.text.caption_extension.lower() else folder.others
 
 
+def why_foreign(path: str) -> str:
+    """Why a picture of a known format isn't read here, and what to do."""
+    package = foreign_suffixes()[Path(path).suffix.lower()]
+    install = f"Install {package}, or save" if package else "Save"
+    return f"Its format isn't read here. {install} it as PNG or JPEG."
+
+
 def _where_else(folder: Folder) -> str:
     if folder.foreign:
-        return f"Save {folder.name_of(folder.foreign[0])} and the others as PNG or JPEG; their format isn't read."
+        first = folder.foreign[0]
+        return f"{folder.name_of(first)} and others like it are there. {why_foreign(first)}"
     filled = [
         folder.name_of(inside)
         for inside in folder.subfolders
-        if any(item.suffix.lower() in SUFFIXES for item in Path(inside).glob("*"))
+        if any(item.suffix.lower() in suffixes() for item in Path(inside).glob("*"))
     ]
     if filled:
         return f"There are pictures in its subfolders ({', '.join(filled[:5])}): switch 'Subfolders too' on."

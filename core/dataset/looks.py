@@ -11,9 +11,10 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Size
-from core.dataset.manifest import Tile, sha256_of
+from core.dataset.manifest import sha256_of
 from core.dataset.pictures import decode, read_file
 from core.dataset.settings import DetailCrops
+from core.dataset.tiles import TilesFound, kept_tiles
 from core.errors import PictureError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Look:
     """What there is to know of one picture, which was fully decoded.
 
     sha256: of the file. width, height: in pixels, upright. converted: what had to be changed. error: why it can't be
-    used; all else is empty then. bytes: of the file. fingerprint: `dhash`. tiles, blank: the tiles that are kept, and
-    how many are not. changed, way: when the file was written (ns), and how it was looked at.
+    used; all else is empty then. bytes: of the file. fingerprint: `dhash`. transparent: whether parts of it are. tiles:
+    None where none are cut. changed, way: when the file was written (ns), and how it was looked at.
     """
 
     sha256: str = ""
@@ -55,8 +56,8 @@ class Look:
     error: str = ""
     bytes: int = 0
     fingerprint: int = 0
-    tiles: tuple[Tile, ...] = ()
-    blank: int = 0
+    transparent: bool = False
+    tiles: TilesFound | None = None
     changed: int = 0
     way: str = ""
 
@@ -106,7 +107,8 @@ def _read(job: Job, changed: int, way: str) -> Look:
     name = Path(job.path).name
     try:
         data = read_file(job.path)
-        decoded = decode(data, name)
+        decoded = decode(data, name, job.background)
+        tiles = kept_tiles(decoded.picture, job.crops) if job.crops else None
     except PictureError as error:
         return Look(error=str(error).removeprefix(f"{job.path} ").removeprefix(f"{name} "))
     picture = decoded.picture
@@ -117,6 +119,8 @@ def _read(job: Job, changed: int, way: str) -> Look:
         converted=decoded.converted,
         bytes=len(data),
         fingerprint=dhash(picture),
+        transparent=decoded.alpha is not None,
+        tiles=tiles,
         changed=changed,
         way=way,
     )

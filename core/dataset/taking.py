@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from core.contracts import Size
-from core.dataset.buckets import bucket_for
-from core.dataset.captions import read_caption
-from core.dataset.folders import CONDITIONING_ENDING, MASK_ENDING, Folder, Passed
+from core.dataset.buckets import Resolution, bucket_for
+from core.dataset.caption_files import CaptionsFound, read_captions, read_prompt_lines
+from core.dataset.folders import Folder, Passed, why_foreign
 from core.dataset.found import Picture, Survey, listed
 from core.dataset.looks import Job, Look
 from core.dataset.manifest import Entry, Note
+from core.dataset.pixels import check_companion, conditioning_path, mask_path
 from core.dataset.settings import Buckets
+from core.dataset.text_files import printable
+from core.dataset.tiles import TilesFound, stays_whole
 from core.errors import PictureError
 
 SHORTEST_SIDE = 16
@@ -29,9 +33,9 @@ class Taking:
         self.resolutions = buckets.resolutions(folder.concept)
         self._partly: list[str] = []  # pictures that some of the resolutions have no bucket for
         image = self.concept.image
-        there = set(folder.companions)
-        self.masks = _beside(folder.pictures, MASK_ENDING, there)
-        self.conditionings = _beside(folder.pictures, CONDITIONING_ENDING, there)
+        there = {str(Path(path)): path for path in folder.companions}
+        self.masks = _beside(folder.pictures, mask_path, there)
+        self.conditionings = _beside(folder.pictures, conditioning_path, there)
         self._wanted = [
             *(self.masks.values() if image.mask == "file" else ()),
             *(self.conditionings.values() if image.conditioning else ()),
@@ -52,40 +56,69 @@ class Taking:
         own = list(islice(looks, len(folder.pictures)))
         beside = dict(zip(self._wanted, islice(looks, len(self._wanted)), strict=True))
         found.problems.extend(_shared_captions(folder))
-        captions, unreadable = _read_captions(folder)
-        found.problems.extend(unreadable)
+        captions = self._captions(found)
         before = len(found.left_out)
         for path, look in zip(folder.pictures, own, strict=True):
             found.pictures.append(Picture(path, folder.index, look))
             try:
-                found.entries.extend(self._entries(path, look, captions.get(path, ()), beside))
+                found.entries.extend(self._entries(path, look, captions.captions.get(path, ()), beside))
             except PictureError as error:
-                found.left_out.append(Note(path, str(error)))
+                found.left_out.append(Note(printable(path), str(error)))
                 continue
             if look.converted:
-                found.converted.append(Note(path, look.converted))
+                found.converted.append(Note(printable(path), look.converted))
         if len(found.left_out) - before == len(own):
             reasons = listed([f"{folder.name_of(note.path)}: {note.reason}" for note in found.left_out[before:]])
             found.problems.append(f"No picture in the folder {folder.path} can be used: {reasons}")
-        found.left_out += [Note(path, "This format isn't read; save it as PNG or JPEG.") for path in folder.foreign]
-        passed = self._passed()
+        found.left_out += [Note(printable(path), why_foreign(path)) for path in folder.foreign]
+        passed = self._passed(captions.orphans)
         found.passed.append(passed)
-        found.warnings.extend(_caption_warnings(folder, captions))
+        if folder.index not in found.lines:
+            found.warnings.extend(_caption_warnings(folder, captions.captions))
+        found.warnings.extend(captions.warnings)
         found.warnings.extend(_passed_warnings(passed))
         found.warnings.extend(self._own_warnings())
 
-    def _entries(self, path: str, look: Look, captions: tuple[str, ...], beside: dict[str, Look]) -> Iterator[Entry]:
-        """The picture's entries. PictureError, with the reason, if it can't be used."""
+    def _captions(self, found: Survey) -> CaptionsFound[str]:
+        """The pictures' captions; problems, and the lines of a prompt file, go to what was found."""
+        captions = read_captions(self.concept, self.folder.pictures)
+        found.problems.extend(captions.problems)
+        if self.concept.text.prompt_source == "prompt_file":
+            try:
+                found.lines[self.folder.index] = read_prompt_lines(self.concept)
+            except PictureError as error:
+                found.problems.append(str(error))
+        return captions
+
+    def _entries(self, path: str, look: Look, captions: tuple[str, ...], beside: dict[str, Look]) -> list[Entry]:
+        """The picture's entries: itself, its tiles, itself as a tile. PictureError, with the reason, if it has none."""
         if look.error:
             raise PictureError(look.error)
         if min(look.width, look.height) < SHORTEST_SIDE:
             raise PictureError(f"It is too small: {look.size}, and each side needs at least {SHORTEST_SIDE} pixels.")
-        sizes = self._sizes(look.size, self.folder.name_of(path))
-        mask = _companion(path, look, self.masks.get(path), beside)
-        conditioning = _companion(path, look, self.conditionings.get(path), beside)
-        name = f"{self.folder.path.name}/{self.folder.name_of(path)}"
-        index = self.folder.index
-        yield Entry(path, look.sha256, look.width, look.height, captions, index, sizes, name, mask, conditioning)
+        whole = Entry(
+            path=path,
+            sha256=look.sha256,
+            width=look.width,
+            height=look.height,
+            captions=captions,
+            concept=self.folder.index,
+            buckets=self._sizes(look.size, self.folder.name_of(path)),
+            name=f"{self.folder.path.name}/{self.folder.name_of(path)}",
+            mask=_companion(path, look, self.masks.get(path), beside),
+            conditioning=_companion(path, look, self.conditionings.get(path), beside),
+        )
+        return [whole] if look.tiles is None else self._with_tiles(whole, look.tiles)
+
+    def _with_tiles(self, whole: Entry, found: TilesFound) -> list[Entry]:
+        crops = self.concept.image.detail_crops
+        entries = [whole] if stays_whole(found, crops) else []
+        square = (Size(crops.tile_resolution, crops.tile_resolution),)
+        entries += [replace(whole, buckets=square, tile=tile) for tile in found.kept]
+        if crops.include_context_tiles:
+            resolution = Resolution(crops.tile_resolution, crops.tile_resolution)
+            entries.append(replace(whole, buckets=(bucket_for(whole.size, self.buckets, resolution),)))
+        return entries
 
     def _sizes(self, size: Size, name: str) -> tuple[Size, ...]:
         """The picture's bucket at each resolution, each once. PictureError where no resolution has one."""
@@ -121,17 +154,20 @@ class Taking:
             if pairs and not wanted:
                 yield f"{where} there are {len(pairs)} {title}, which are not used: that is off for this concept."
 
-    def _passed(self) -> Passed:
+    def _passed(self, orphans: Iterable[Path]) -> Passed:
         folder = self.folder
-        stems = {_stem(path) for path in folder.pictures + folder.foreign}
+        foreign = {_stem(path) for path in folder.foreign}
         paired = {*self.masks.values(), *self.conditionings.values()}
+        reads_files = self.concept.text.prompt_source == "caption_file"
         return Passed(
             index=folder.index,
             path=str(folder.path),
+            pictures=len(folder.pictures),
             masks=len(self.masks),
             conditionings=len(self.conditionings),
             unpaired=[folder.name_of(path) for path in folder.companions if path not in paired],
-            orphans=[folder.name_of(path) for path in folder.captions if _stem(path) not in stems],
+            orphans=[folder.name_of(str(path)) for path in orphans if _stem(str(path)) not in foreign],
+            unread=[] if reads_files else folder.names_of(folder.captions),
             others=folder.names_of(folder.others),
             subfolders=folder.names_of(folder.subfolders),
             hidden=folder.names_of(folder.hidden),
@@ -144,10 +180,12 @@ def _stem(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def _beside(pictures: list[str], ending: str, there: set[str]) -> dict[str, str]:
-    """The masks (or conditioning pictures) of the pictures that have one."""
-    pairs = ((path, f"{_stem(path)}{ending}.png") for path in pictures)
-    return {path: other for path, other in pairs if other in there}
+def _beside(pictures: list[str], place: Callable[[str], Path], there: dict[str, str]) -> dict[str, str]:
+    """The masks (or conditioning pictures) of the pictures that have one; `place` says where it would lie."""
+    if not there:
+        return {}
+    pairs = ((path, there.get(str(place(path)))) for path in pictures)
+    return {path: other for path, other in pairs if other}
 
 
 def _companion(path: str, look: Look, other: str | None, beside: dict[str, Look]) -> str:
@@ -157,8 +195,8 @@ def _companion(path: str, look: Look, other: str | None, beside: dict[str, Look]
     its, name = beside[other], Path(other).name
     if its.error:
         raise PictureError(f"Its {name} can't be used: {its.error}")
-    if its.size != look.size:
-        raise PictureError(f"{Path(path).name} has {look.size} pixels, but {name} has {its.size}.")
+    if problem := check_companion(Path(path).name, look.size, name, its.size):
+        raise PictureError(problem)
     return its.sha256
 
 
@@ -177,35 +215,26 @@ def _shared_captions(folder: Folder) -> Iterator[str]:
         )
 
 
-def _read_captions(folder: Folder) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The captions that are there, and what is wrong with the others."""
-    captions, problems = {}, []
-    for path in folder.pictures:
-        try:
-            caption = read_caption(Path(_stem(path) + folder.concept.text.caption_extension))
-        except PictureError as error:
-            problems.append(str(error))
-            continue
-        if caption is not None:
-            captions[path] = (caption,)
-    return captions, problems
-
-
 def _caption_warnings(folder: Folder, captions: dict[str, tuple[str, ...]]) -> Iterator[str]:
     concept = folder.concept
     without = [folder.name_of(path) for path in folder.pictures if not any(captions.get(path, ()))]
     if without:
         instead = f"the trigger word {concept.trigger_word!r} alone" if concept.trigger_word else "an empty caption"
-        ending = concept.text.caption_extension
+        wanted = {
+            "caption_file": f" ({concept.text.caption_extension} file with text)",
+            "file_name": " in their names",
+            "metadata_file": " in the metadata file",
+        }
         yield (
-            f"In {folder.path}: {len(without)} of {len(folder.pictures)} pictures have no caption ({ending} file with "
-            f"text) and are shown with {instead}: {listed(without)}."
+            f"In {folder.path}: {len(without)} of {len(folder.pictures)} pictures have no caption"
+            f"{wanted.get(concept.text.prompt_source, '')} and are shown with {instead}: {listed(without)}."
         )
 
 
 def _passed_warnings(passed: Passed) -> Iterator[str]:
     for names, what in (
         (passed.orphans, "captions have no picture"),
+        (passed.unread, "caption files are not read, for captions come from elsewhere"),
         (passed.unpaired, "masks or conditioning pictures have no picture"),
         (passed.others, "files are neither pictures nor captions and are passed over"),
         (passed.subfolders, "subfolders are not looked into"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 
 from core.contracts import Size
-from core.dataset.settings import Buckets, Concept, ConceptText
+from core.dataset.manifest import sha256_of
+from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText, DetailCrops
 from core.dataset.survey import Survey, proposed_repeats, survey
 from core.errors import PictureError
 
@@ -100,8 +102,176 @@ def test_a_concept_that_is_switched_off_is_not_looked_at(concept: Concept, bucke
 def test_pictures_in_subfolders_are_pointed_at(tmp_path: Path, buckets: Buckets) -> None:
     (tmp_path / "10_cat").mkdir()
     save(tmp_path / "10_cat" / "a.png")
-    with pytest.raises(PictureError, match=r"subfolders.*10_cat"):
+    with pytest.raises(PictureError, match=r"subfolders \(10_cat\): switch 'Subfolders too' on"):
         one(tmp_path, buckets)
+
+
+def test_subfolders_are_taken_after_the_folders_own_pictures(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128))
+    for place in ("b/deep", "a"):
+        (folder / place).mkdir(parents=True)
+        save(folder / place / "z.png", seed=len(place)).with_suffix(".txt").write_text(place)
+    found = one(folder, buckets, subfolders=True)
+    assert [entry.name for entry in found.entries] == ["pictures/00.png", "pictures/a/z.png", "pictures/b/deep/z.png"]
+    assert [entry.captions for entry in found.entries[1:]] == [("a",), ("b/deep",)]
+    assert found.warnings == []
+
+
+def test_links_that_loop_are_followed_once(make_folder, buckets: Buckets, tmp_path: Path) -> None:
+    folder = make_folder((128, 128))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    save(elsewhere / "far.png")
+    (folder / "real").mkdir()
+    save(folder / "real" / "near.png", seed=1)
+    (folder / "real" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "a link").symlink_to(folder / "real", target_is_directory=True)
+    (folder / "out").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "itself.png").symlink_to(folder / "itself.png")
+    (elsewhere / "back").symlink_to(elsewhere, target_is_directory=True)
+    found = one(folder, buckets, subfolders=True)
+    names = [entry.name.removeprefix("pictures/") for entry in found.entries]
+    assert names == ["00.png", "real/near.png", "out/far.png"]
+    (warning,) = [warning for warning in found.warnings if "links lead" in warning]
+    assert all(name in warning for name in ("3 links", "a link", "real/up", "out/back"))
+    assert [Path(note.path).name for note in found.left_out] == ["itself.png"]
+
+
+def test_hidden_files_are_counted_and_nothing_more(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128))
+    (folder / ".ipynb_checkpoints").mkdir()
+    save(folder / ".ipynb_checkpoints" / "00-checkpoint.png")
+    (folder / ".DS_Store").touch()
+    found = one(folder, buckets, subfolders=True)
+    assert len(found.entries) == 1
+    assert found.warnings == []
+    assert found.passed[0].hidden == [".DS_Store", ".ipynb_checkpoints"]
+
+
+def test_names_with_emoji_spaces_and_two_hundred_letters(tmp_path: Path, buckets: Buckets) -> None:
+    names = ["😀 cat.png", "a  b .png", "ü" * 100 + ".png", "x" * 200 + ".png", "one.two.png"]
+    for seed, name in enumerate(names):
+        save(tmp_path / name, seed=seed).with_suffix(".txt").write_text(f"caption {seed}")
+    found = one(tmp_path, buckets)
+    captions = {Path(entry.path).name: entry.captions for entry in found.entries}
+    assert captions == {name: (f"caption {seed}",) for seed, name in enumerate(names)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_left_out(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128))
+    with open(os.fsencode(folder) + b"/k\xe4se.png", "wb") as file:  # noqa: PTH123 - a Path can't hold it as bytes
+        file.write((folder / "00.png").read_bytes())
+    found = one(folder, buckets)
+    assert len(found.entries) == 1
+    (note,) = found.left_out
+    assert "not UTF-8" in note.reason
+    str(note).encode()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_what_is_no_file_is_not_waited_for(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128))
+    os.mkfifo(folder / "pipe.png")
+    assert one(folder, buckets).left_out[0].reason == "It is no file."
+
+
+def test_a_folder_that_vanishes_meanwhile(make_folder, buckets: Buckets) -> None:
+    staying, going = make_folder((128, 128), name="a"), make_folder(*[(64, 64)] * 700, name="b")
+
+    def vanish(done: int, total: int) -> None:
+        if done == 1:
+            shutil.rmtree(going)
+
+    with pytest.raises(PictureError, match=r"The folder .*b can't be read\. No such file"):
+        survey([Concept(folder=str(staying)), Concept(folder=str(going))], buckets, vanish)
+
+
+def test_a_relative_folder(make_folder, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder((128, 128))
+    save(folder / "00-masklabel.png")
+    (folder / "orphan.txt").touch()
+    monkeypatch.chdir(folder)
+    found = one(Path(), buckets, image=ConceptImage(mask="file"))
+    assert found.entries[0].mask
+    assert found.passed[0].orphans == ["orphan.txt"]
+
+
+def test_masks_are_paired_and_never_taken_for_pictures(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128), (100, 140))
+    save(folder / "00-masklabel.png")
+    save(folder / "00-condlabel.png", seed=3)
+    save(folder / "gone-masklabel.png")
+    save(folder / "01-masklabel.jpg")
+    off = one(folder, buckets)
+    assert [entry.name for entry in off.entries] == ["pictures/00.png", "pictures/01.png"]
+    assert {entry.mask + entry.conditioning for entry in off.entries} == {""}
+    assert any("1 masks, which are not used" in warning for warning in off.warnings)
+    found = one(folder, buckets, image=ConceptImage(mask="file", conditioning=True))
+    first, second = found.entries
+    assert first.mask == sha256_of((folder / "00-masklabel.png").read_bytes())
+    assert first.conditioning == sha256_of((folder / "00-condlabel.png").read_bytes())
+    assert second.mask == second.conditioning == ""
+    text = "\n".join(found.warnings)
+    assert "1 of 2 pictures have no masks: 01.png" in text
+    assert "1 of 2 pictures have no conditioning pictures: 01.png" in text
+    assert "2 masks or conditioning pictures have no picture: 01-masklabel.jpg, gone-masklabel.png" in text
+
+
+def test_a_mask_of_another_size_or_a_broken_one_leaves_its_picture_out(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128), (128, 128), (128, 128))
+    save(folder / "00-masklabel.png", 64, 64)
+    (folder / "01-masklabel.png").write_text("hello")
+    found = one(folder, buckets, image=ConceptImage(mask="file"))
+    assert [entry.name for entry in found.entries] == ["pictures/02.png"]
+    first, second = found.left_out
+    assert "00.png has 128x128 pixels, but 00-masklabel.png has 64x64" in first.reason
+    assert "Its 01-masklabel.png can't be used: is no picture" in second.reason
+
+
+def test_captions_from_a_prompt_file(make_folder, buckets: Buckets, tmp_path: Path) -> None:
+    folder = make_folder((128, 128), (128, 128))
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("a cat\n\na dog\n")
+    found = one(folder, buckets, text=ConceptText(prompt_source="prompt_file", prompt_path=str(lines)))
+    assert found.lines == {0: ("a cat", "a dog")}
+    assert {entry.captions for entry in found.entries} == {()}
+    (warning,) = found.warnings
+    assert "2 caption files are not read" in warning
+    lines.unlink()
+    with pytest.raises(PictureError, match=r"prompts\.txt"):
+        one(folder, buckets, text=ConceptText(prompt_source="prompt_file", prompt_path=str(lines)))
+
+
+def test_a_caption_file_of_a_megabyte_is_an_error(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((128, 128))
+    (folder / "00.txt").write_text("cat " * 2**18)
+    with pytest.raises(PictureError, match=r"00\.txt is too large"):
+        one(folder, buckets)
+
+
+def test_large_pictures_are_cut_into_tiles(make_folder, buckets: Buckets) -> None:
+    folder = make_folder((256, 128), (100, 100))
+    Image.new("RGB", (256, 256), "white").save(folder / "blank.png")
+    crops = DetailCrops(enabled=True, tile_resolution=128, overlap=0)
+
+    def kinds(crops: DetailCrops) -> dict[str, list[tuple[str, Size]]]:
+        entries = one(folder, buckets, image=ConceptImage(detail_crops=crops)).entries
+        names = {entry.name.removeprefix("pictures/") for entry in entries}
+        return {
+            name: [(str(e.tile or "whole"), e.buckets[0]) for e in entries if e.name.endswith(name)] for name in names
+        }
+
+    square, wide = Size(128, 128), ("whole", Size(width=160, height=96))
+    tiles = [("tile 0,0 of 256x128", square), ("tile 128,0 of 256x128", square)]
+    found = kinds(crops)
+    assert found["00.png"] == [wide, *tiles]
+    assert found["01.png"] == found["blank.png"] == [("whole", square)]
+    only = kinds(crops.model_copy(update={"include_full_images": False}))
+    assert only["00.png"] == tiles
+    assert only["01.png"] == only["blank.png"] == [("whole", square)]
+    context = kinds(crops.model_copy(update={"include_full_images": False, "include_context_tiles": True}))
+    assert context["00.png"] == [*tiles, wide]
 
 
 def test_pictures_that_cannot_be_used_are_left_out_each_with_its_reason(make_folder, buckets: Buckets) -> None:
