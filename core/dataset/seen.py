@@ -23,12 +23,14 @@ class Seen:
 
     picture: RGB, exactly as large as the model gets it, dimmed outside of its mask where that counts this time.
     conditioning: the picture that an inpainting base is shown with it. draw: when and with which caption.
+    masked: whether some of it is dimmed.
     """
 
     shown: Shown
     draw: Draw
     picture: Image
     conditioning: Image | None = None
+    masked: bool = False
 
 
 def seen(plan: Plan, epoch: int, count: int = 8) -> list[Seen]:
@@ -51,7 +53,8 @@ def _seen(shown: Shown, draw: Draw) -> Seen:
     pixels = read_pixels(shown)
     mask = pixels.mask if draw.masked else None
     conditioning = None if pixels.conditioning is None else _picture(pixels.conditioning)
-    return Seen(shown, draw, _picture(pixels.pixels, mask), conditioning)
+    masked = mask is not None and bool((mask < 1).any())
+    return Seen(shown, draw, _picture(pixels.pixels, mask), conditioning, masked)
 
 
 def _picture(pixels: Tensor, mask: Tensor | None = None) -> Image:

@@ -50,8 +50,6 @@ def glance(place: Place) -> Glance:
         pictures = list_folder(0, Concept(folder=place.folder, subfolders=place.subfolders)).pictures
     except PictureError as error:
         return Glance(problem=error.what)
-    except ValueError:
-        return Glance(problem="This is no folder.")
     urls: list[str] = []
     for path in pictures[: 4 * SHOWN]:  # some may be broken: the report names them
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,4 +69,4 @@ class Look:
 
 
 def _ours(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in _OURS}
+    return {name: deepcopy(data[name]) for name in _OURS}

@@ -53,7 +53,7 @@ def _card(one: Seen) -> str:
     pictures = [one.picture, *([one.conditioning] if one.conditioning else [])]
     shown = "".join(figure(encoded(picture), "", entry.name) for picture in pictures)
     caption = escape(one.draw.caption) if one.draw.caption else '<i class="ochre-help">no caption</i>'
-    facts = ", ".join([str(view.bucket), *changes(view), *(["mask"] if one.draw.masked and entry.mask else [])])
+    facts = ", ".join([str(view.bucket), *changes(view), *(["mask"] if one.masked else [])])
     where = f"{entry.name}, {entry.tile}" if entry.tile else entry.name
     return (
         f'<div class="ochre-sample"><div class="pair of{len(pictures)}">{shown}</div>'

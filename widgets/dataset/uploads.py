@@ -8,9 +8,12 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from core.dataset.pictures import SUFFIXES
+from core.dataset.pictures import suffixes
 from core.errors import OchreError
 from widgets.wording import error_note, note
+
+CAPTIONS = frozenset({".txt", ".caption", ".json"})
+"""What the name of a file with captions ends in."""
 
 
 class Upload:
@@ -19,9 +22,8 @@ class Upload:
     def __init__(self, folder: Callable[[], str], done: Callable[[], None]) -> None:
         self._folder, self._done = folder, done
         self._said = ipw.HTML()
-        self._button = ipw.FileUpload(
-            multiple=True, accept=",".join([*sorted(SUFFIXES), ".txt"]), description="Upload pictures and captions"
-        )
+        endings = ",".join(sorted(suffixes() | CAPTIONS))
+        self._button = ipw.FileUpload(multiple=True, accept=endings, description="Upload pictures and captions")
         self._button.observe(self._take, "value")
         self.widget = ipw.VBox([self._button, self._said], _dom_classes=("ochre-indented",))
 
@@ -53,7 +55,7 @@ def save_uploads(files: Iterable[Mapping[str, Any]], folder: str) -> list[str]:
         place.mkdir(parents=True, exist_ok=True)
         for file in files:
             name = Path(str(file["name"]).replace("\\", "/")).name
-            if Path(name).suffix.lower() not in {*SUFFIXES, ".txt"}:
+            if Path(name).suffix.lower() not in suffixes() | CAPTIONS:
                 said.append(f"{name} is neither a picture nor a caption; left out")
             elif (place / name).exists():
                 said.append(f"{name} is there already; left as it is")

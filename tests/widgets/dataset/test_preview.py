@@ -1,0 +1,60 @@
+"""What the model will see, in the panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config.lora import LoraConfig
+from core.config.toml_file import merge, to_data
+from core.contracts import Size
+from core.dataset.views import View
+from core.errors import OchreError
+from core.settings.checks import validate
+from widgets.dataset.look import Look
+from widgets.dataset.preview import Preview, changes
+
+ROOT = Path(__file__).parents[3]
+
+
+def look_at(folder: str) -> Look:
+    concepts = [{"name": "glim", "folder": folder, "trigger_word": "glim", "image": {"flip": "random"}}]
+    sizes = {"resolution": "64", "step": 8, "minimum": 48, "maximum": 96}
+    data = merge(to_data(LoraConfig()), {"concepts": concepts, "buckets": sizes, "base": {"source": "a model"}})
+    return Look(lambda: data, lambda data: validate(LoraConfig, data))
+
+
+def test_eight_pictures_with_their_captions_and_others_at_a_click() -> None:
+    preview = Preview(look_at(str(ROOT / "demo" / "pictures")).plan)
+    first = preview._report.widget.value
+    assert first.count("data:image/jpeg") == 8
+    assert first.count("glim, on a") == 8
+    preview.widget.children[1].click()
+    assert preview._report.widget.value != first
+    assert "epoch 2" in preview._report.widget.value
+
+
+def test_what_stands_in_the_way_is_said(tmp_path: Path) -> None:
+    preview = Preview(look_at(str(tmp_path / "none")).plan)
+    assert "none doesn&#x27;t exist" in preview._report.widget.value
+
+
+def test_pictures_are_looked_at_again_only_where_their_settings_changed() -> None:
+    look = look_at(str(ROOT / "demo" / "pictures"))
+    found = look.latest()
+    assert look.latest() is found
+    look._data()["training"]["epochs"] = 99
+    assert look.latest() is found
+    look._data()["concepts"][0]["folder"] = str(ROOT / "demo" / "regularisation")
+    assert len(look.latest().survey.entries) == 24
+    look._data()["concepts"][0]["repeats"] = "many"
+    with pytest.raises(OchreError, match="repeats"):
+        look.latest()
+
+
+def test_changes_are_told_in_words() -> None:
+    bucket = Size(64, 64)
+    assert changes(View(bucket)) == []
+    view = View(bucket, flip=True, angle=-2.5, brightness=1.1, saturation=0.75, hue=0.05)
+    assert changes(view) == ["mirrored", "turned by -2.5°", "brightness +10 %", "saturation -25 %", "hue +18°"]
