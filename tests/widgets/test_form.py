@@ -213,11 +213,11 @@ def test_cards_are_added_and_removed() -> None:
     cards = form.cards("concepts")
     form.body("concepts")
     cards.add()
-    type_in(cards.cards[1].node.children["trigger_word"], "ochrestar")
+    type_in(form.row("concepts.1.trigger_word"), "ochrestar")
     cards.remove(cards.cards[0])
     assert [concept["trigger_word"] for concept in form.data()["concepts"]] == ["ochrestar"]
-    type_in(cards.cards[0].node.children["repeats"], "many")
-    assert "Must be a number" in cards.cards[0].node.children["repeats"]._note.value
+    type_in(form.row("concepts.0.repeats"), "many")
+    assert "Must be a number" in form.row("concepts.0.repeats")._note.value
 
 
 def test_a_replacement_is_one_click() -> None:

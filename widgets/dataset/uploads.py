@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from core.dataset.pictures import suffixes
+from core.dataset.formats import suffixes
 from core.errors import OchreError
 from widgets.wording import error_note, note
 

@@ -1,4 +1,4 @@
-"""What the model will see: exactly the pixels of a showing, dimmed where its mask counts, with that showing's caption."""
+"""What the model will see: the pixels of a showing, dimmed where its mask counts, with that showing's caption."""
 
 from __future__ import annotations
 
