@@ -55,7 +55,7 @@ def read_captions(concept: Concept, pictures: Sequence[AnyPath]) -> CaptionsFoun
     found: CaptionsFound[AnyPath] = CaptionsFound()
     source = concept.text.prompt_source
     if source == "caption_file":
-        _read_files(concept.text, pictures, found)
+        _read_files(concept, pictures, found)
     elif source == "file_name":
         _read_names(pictures, found)
     elif source == "metadata_file":
@@ -112,7 +112,8 @@ def caption_in_name(name: str) -> str:
 # -- a file beside each picture
 
 
-def _read_files(text: ConceptText, pictures: Sequence[AnyPath], found: CaptionsFound[AnyPath]) -> None:
+def _read_files(concept: Concept, pictures: Sequence[AnyPath], found: CaptionsFound[AnyPath]) -> None:
+    text = concept.text
     by_folder: defaultdict[Path, list[AnyPath]] = defaultdict(list)
     for picture in pictures:
         by_folder[Path(picture).parent].append(picture)
@@ -130,8 +131,8 @@ def _read_files(text: ConceptText, pictures: Sequence[AnyPath], found: CaptionsF
             found.orphans.extend(folder / name for name in files[stem in stems :])
         _count_other_endings(text, names, stems - listed.keys(), elsewhere)
     found.warnings.extend(
-        f"{count} pictures have no {text.caption_extension} file, but one that ends in {ending}. If that is the "
-        f"caption, set the ending of caption files to {ending}."
+        f"In {concept.folder}: pictures without a {text.caption_extension} file, but with one that ends in {ending}: "
+        f"{count}. If these are the captions, set the ending of caption files to {ending}."
         for ending, count in elsewhere.items()
     )
 
@@ -221,7 +222,8 @@ def _read_metadata(concept: Concept, pictures: Sequence[AnyPath], found: Caption
         )
     if matched.unused:
         found.warnings.append(
-            f"{len(matched.unused)} entries of the metadata file {path} fit no picture: {listed(matched.unused)}."
+            f"No picture fits {len(matched.unused)} of the {len(entries)} entries of the metadata file {path}: "
+            f"{listed(matched.unused)}."
         )
 
 

@@ -6,12 +6,10 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.dataset.draws import key_for, shuffled, uniform_for
 from core.dataset.wildcards import expanded
-from core.errors import PictureError
 
 if TYPE_CHECKING:
     from core.dataset.settings import Concept, ConceptText
@@ -20,26 +18,6 @@ _LONGEST_TAG = 4
 """In words. A caption with a longer piece between its separators is prose."""
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|['’](?=\w))*")
-
-
-def read_caption(path: Path) -> str | None:
-    """The caption in a file, its lines joined by spaces; None where there is no file.
-
-    PictureError, naming the file, where it is not UTF-8 (a byte order mark is fine).
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise PictureError(
-            f"{path} is not UTF-8 text.",
-            f"Byte {error.start + 1} can't be read.",
-            "Open it in a text editor and save it with the encoding UTF-8.",
-        ) from error
-    except OSError as error:
-        raise PictureError(f"{path} can't be read.", f"{error.strerror}.") from error
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +64,11 @@ def varies(concept: Concept) -> bool:
 def tags_of(caption: str, separator: str) -> list[str]:
     """The pieces between the separators, without the empty ones."""
     return [tag for piece in caption.split(separator) if (tag := piece.strip())]
+
+
+def is_prose(caption: str, separator: str) -> bool:
+    """Whether a caption is sentences, not a list of tags: one of its pieces has more words than tags have."""
+    return any(len(tag.split()) > _LONGEST_TAG for tag in tags_of(caption, separator))
 
 
 def with_trigger_word(caption: str, word: str, separator: str) -> str:
@@ -258,10 +241,9 @@ def _capitalised(word: re.Match[str]) -> str:
 
 
 def _has_word(caption: str, word: str, separator: str) -> bool:
-    tags = tags_of(caption, separator)
-    if any(len(tag.split()) > _LONGEST_TAG for tag in tags):
+    if is_prose(caption, separator):
         return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", caption, re.IGNORECASE) is not None
-    return _place_of(tags_of(word, separator), tags) is not None
+    return _place_of(tags_of(word, separator), tags_of(caption, separator)) is not None
 
 
 def _place_of(run: Sequence[str], tags: Sequence[str]) -> int | None:

@@ -13,7 +13,6 @@ from PIL import Image
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config
 from core.contracts import Framing, Model, Network, Size
-from core.dataset.captions import read_caption
 from core.dataset.draws import generator_for
 from core.dataset.manifest import Entry
 from core.dataset.pictures import fit, load_picture
@@ -95,7 +94,7 @@ def denoising_loss(model: Model, folder: Path) -> float:
 def pairs(folder: Path) -> Iterator[tuple[torch.Tensor, str]]:
     """Pixels (3 64 64) and captions."""
     for path in sorted(folder.glob("*.png")):
-        caption = read_caption(path.with_suffix(".txt"))
+        caption = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
         assert caption
         picture, bucket = load_picture(path), Size(64, 64)
         entry = Entry(str(path), "", picture.width, picture.height, (caption,), 0, (bucket,), path.name)
