@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Framing, Size
 from core.dataset.augment import recoloured
+from core.dataset.formats import MAX_PIXELS, readers
+from core.dataset.formats import suffixes as suffixes  # it is asked for here too
 from core.errors import PictureError
 
 if TYPE_CHECKING:
@@ -22,27 +25,27 @@ if TYPE_CHECKING:
 
 _TINY = 1e-6  # pixels; cos 90° is not quite 0
 
-_READ = ".png .apng .jpg .jpeg .jpe .jfif .webp .avif .bmp .dib .gif .tif .tiff .tga .qoi .jp2 .ppm .pgm .pnm"
-_FOREIGN = ".heic .heif .jxl .psd .svg .cr2 .cr3 .nef .arw .dng .orf .raf .raw .exr .hdr"
-
-SUFFIXES = frozenset(_READ.split())
-"""What a picture's file name ends in; upper or lower case."""
-
-FOREIGN_SUFFIXES = frozenset(_FOREIGN.split())
-"""Pictures that aren't read here; they are named to the user, not passed over."""
-
-# only these readers are tried, whatever the name says: an EPS named .png would start Ghostscript
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "TGA", "QOI", "JPEG2000", "PPM")
+_LARGE = 2**26  # pixels; of pictures over this, one is decoded at a time, however many threads there are
+_one_large = Lock()
 
 # what Pillow's readers raise on files that are broken
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
 
 FITTING = "lanczos 1"
 """How `fit` resizes. Part of the cache's keys: change it when the same picture would come out differently."""
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A picture as RGB.
 
     converted: what had to be changed for that (empty: nothing that one sees). alpha: how opaque each pixel is (L);
@@ -79,15 +82,21 @@ def decode(data: bytes, path: Path | str, background: str = "#ffffff") -> Decode
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as opened:
+        with Image.open(BytesIO(data), formats=readers()) as opened:
+            pixels = opened.width * opened.height
+            if pixels > MAX_PIXELS:
+                raise Image.DecompressionBombError
             changes = _changes_of_file(opened)
-            opened.load()
-            ImageOps.exif_transpose(opened, in_place=True)
-            picture, change, alpha = _to_rgb(opened, background)
+            with _one_large if pixels > _LARGE else nullcontext():
+                opened.load()
+                if opened.format != "JXL" or getattr(opened, "jpeg", False):  # others of that kind come upright
+                    ImageOps.exif_transpose(opened, in_place=True)
+                picture, change, alpha = _to_rgb(opened, background)
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} is no picture, or a broken one.", do="Save it again as PNG or JPEG.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"{path} is too large to be read safely.", f"{error}", "Make it smaller.") from error
+        why = f"It has more than {MAX_PIXELS // 10**6} million pixels."
+        raise PictureError(f"{path} is too large.", why, "Make it smaller, or cut it into parts.") from error
     except MemoryError as error:
         raise PictureError(f"{path} doesn't fit into memory.", do="Make it smaller.") from error
     except _BROKEN as error:
@@ -100,7 +109,11 @@ def _changes_of_file(opened: Image) -> list[str]:
     changes = []
     # an MPO is a photograph with a smaller copy of itself behind it
     if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
-        changes.append("animated or of several pages: only the first frame is used")
+        which = "its main picture" if opened.format == "HEIF" else "the first frame"
+        changes.append(f"animated or of several pages: only {which} is used")
+    bits = opened.info.get("bit_depth", 8) if opened.format == "HEIF" else 8
+    if bits > 8:
+        changes.append(f"{bits} bits per colour: scaled to 8")
     tiles = getattr(opened, "tile", [])
     if any(";16" in str(tile[3]) for tile in tiles):
         changes.append("16 bits per colour: scaled to 8")
@@ -122,6 +135,8 @@ def _to_rgb(image: Image, background: str) -> tuple[Image, str, Image | None]:
         return image.convert("RGB"), f"{mode}: converted to RGB", None
     if "A" in mode or "a" in mode or "transparency" in image.info:
         return _laid_on(image.convert("LA").convert("RGBA") if mode == "La" else image.convert("RGBA"), background)
+    if mode == "RGB" and getattr(image, "n_frames", 1) == 1:
+        return image, "", None  # a copy of a large photograph takes a tenth of the time of decoding it
     return image.convert("RGB"), "", None
 
 
@@ -238,7 +253,7 @@ def frame(picture: Image, entry: Entry, view: View, resample: Resampling | None 
     smooth = Resampling.LANCZOS if resample is None else resample
     if entry.tile:
         picture = cut_tile(picture, entry.tile, view.shift, smooth)
-    layout = _layout(_size_of(picture), view)
+    layout = _layout(size_of(picture), view)
     picture = resized(picture, layout.scaled, smooth)
     if view.angle % 90:
         return _turned(picture, layout, view, Resampling.BICUBIC if resample is None else resample)
@@ -259,7 +274,7 @@ def cut_tile(picture: Image, tile: Tile, shift: tuple[int, int], resample: Resam
 
 def resized(picture: Image, size: Size, resample: Resampling) -> Image:
     """The picture at a size; itself where it has it already."""
-    return picture if _size_of(picture) == size else picture.resize((size.width, size.height), resample)
+    return picture if size_of(picture) == size else picture.resize((size.width, size.height), resample)
 
 
 def _turned(picture: Image, layout: _Layout, view: View, resample: Resampling) -> Image:
@@ -276,7 +291,8 @@ def _turned(picture: Image, layout: _Layout, view: View, resample: Resampling) -
     return picture.transform(size, Transform.AFFINE, to_x + to_y, resample)
 
 
-def _size_of(picture: Image) -> Size:
+def size_of(picture: Image) -> Size:
+    """A picture's width and height."""
     return Size(height=picture.height, width=picture.width)
 
 
