@@ -43,7 +43,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable[..., Path]:
-    """Writes a run.toml for a short run on a tiny model; `concept` among the changes changes the one concept."""
+    """Writes a run.toml for a short run on a tiny model.
+
+    Among the changes, `concept` changes the one concept, and `more_concepts` are put after it.
+    """
 
     def write(family: str = "sd15", changes: Mapping[str, Any] | None = None) -> Path:
         data: dict[str, Any] = {
@@ -58,6 +61,7 @@ def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable
         }
         changes = dict(changes or {})
         data["concepts"][0] |= changes.pop("concept", {})
+        data["concepts"] += [{"folder": str(pictures), **more} for more in changes.pop("more_concepts", [])]
         path = tmp_path / "config.toml"
         path.write_text(to_toml(load(LoraConfig, merge(data, changes))), encoding="utf-8")
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from core.training.events import ENDS, Event, Finished, Phase, Sampled, Step, read_events
@@ -172,26 +174,58 @@ def assert_reads_as_one_run(workspace: Path, steps: int, samples: list[int]) -> 
 EVERYTHING_AT_RANDOM: dict[str, Any] = {
     "parts": {"denoiser": {"learning_rate": 1.0}, "text_1": {"train": True, "learning_rate": 1.0}},
     "concept": {
-        "image": {"flip": True},
-        "text": {"shuffle_tags": True, "keep_tags": 1, "caption_dropout": 0.2},
+        "image_variations": 2,
+        "text_variations": 3,
+        "repeats": 0.7,
+        "image": {
+            "flip": "random",
+            "crop_jitter": True,
+            "rotate": "random",
+            "brightness": "random",
+            "contrast": "random",
+            "saturation": "random",
+            "hue": "random",
+            "mask": "file",
+            "unmasked_probability": 0.5,
+            "detail_crops": {
+                "enabled": True,
+                "tile_resolution": 64,
+                "overlap": 16,
+                "scales": [1],
+                "include_context_tiles": True,
+                "regenerate_each_epoch": True,
+                "blank_std_threshold": 0.0,
+            },
+        },
+        "text": {"shuffle_tags": True, "keep_tags": 1, "caption_dropout": 0.2, "tag_dropout": "random"},
     },
+    "more_concepts": [
+        {"name": "known", "kind": "regularisation", "samples_per_epoch": 2, "image": {"flip": "random"}},
+        {"name": "kept", "kind": "prior_prediction", "repeats": 0.4, "resolution": "96"},
+        {"name": "held out", "kind": "validation"},
+    ],
+    "buckets": {"resolution": "128, 96", "minimum": 64, "step": 32},
     "networks": [{"name": "lora", "rank": 4, "alpha": 2, "dropout": 0.1, "rank_dropout": 0.1, "module_dropout": 0.1}],
-    "training": {"epochs": 4, "train_batch_size": 2, "gradient_accumulation_steps": 2},
+    "training": {"epochs": 2, "train_batch_size": 2, "gradient_accumulation_steps": 2},
     "optimizer": {"name": "prodigy"},
     "schedule": {"name": "cosine", "warmup_steps": 3},
     "noise": {"noise_offset": 0.05},
-    "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every_n_epochs": 2},
+    "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every_n_epochs": 1},
     "saving": {"backup_every_n_steps": 2},
 }
 
 
 def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
-    server: Server, run_toml: Callable[..., Path], tmp_path: Path
+    server: Server, run_toml: Callable[..., Path], pictures: Path, tmp_path: Path
 ) -> None:
-    config = run_toml("sd15", EVERYTHING_AT_RANDOM)
+    folder = Path(shutil.copytree(pictures, tmp_path / "masked"))
+    for name, size in (("0", (128, 128)), ("1", (256, 64))):
+        Image.linear_gradient("L").resize(size).save(folder / f"{name}-masklabel.png")
+    concept = {**EVERYTHING_AT_RANDOM["concept"], "folder": str(folder)}
+    config = run_toml("sd15", {**EVERYTHING_AT_RANDOM, "concept": concept})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     server.train(config, whole)
-    assert_reads_as_one_run(whole, 8, [0, 4, 8])
+    assert_reads_as_one_run(whole, 14, [0, 7, 14])
     (tmp_path / "cache").rename(tmp_path / "cache of the other")
 
     moments: list[Moment] = [
@@ -205,7 +239,7 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
         after(3),
         ("open", ".writing-step-00000004/progress.json"),  # a half-written one beside a whole one
         ("os.remove", "optimizer.pt"),  # the old backup, being deleted
-        ("os.rename", "step-00000008"),  # the last backup
+        ("os.rename", "step-00000014"),  # the last backup
         ("os.rename", "my_lora.safetensors"),  # the result
     ]
     for moment in moments:
@@ -213,7 +247,7 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
         assert not (killed / "output" / "my_lora.safetensors").exists()
     server.finish(config, killed)
     assert_same_end(whole, killed)
-    assert_reads_as_one_run(killed, 8, [0, 4, 8])
+    assert_reads_as_one_run(killed, 14, [0, 7, 14])
 
 
 def test_8_bit_state_and_cached_captions_survive_a_kill(

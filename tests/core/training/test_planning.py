@@ -7,7 +7,7 @@ import pytest
 
 from core.config.lora import LoraConfig
 from core.contracts import Size
-from core.dataset.manifest import Entry
+from core.dataset.manifest import Entry, Manifest
 from core.training.planning import (
     batch_plan,
     check_destination,
@@ -22,21 +22,22 @@ def config(**changes: Any) -> LoraConfig:
     return LoraConfig.model_validate({"training": {"epochs": 4, "train_batch_size": 2}, **changes})
 
 
-def entries(count: int = 6) -> list[Entry]:
-    return [Entry(f"{i}.png", str(i), 64, 64, "", 0, Size(64, 64), f"{i}.png") for i in range(count)]
+def pictures(count: int = 6) -> Manifest:
+    sizes = (Size(64, 64),)
+    return Manifest(tuple(Entry(f"{i}.png", str(i), 64, 64, (), 0, sizes, f"{i}.png") for i in range(count)))
 
 
 @pytest.mark.parametrize(("limit", "steps", "ends"), [(0, 12, [3, 6, 9, 12]), (7, 7, [3, 6]), (100, 12, [3, 6, 9, 12])])
 def test_steps_are_those_of_the_epochs_up_to_the_limit(limit: int, steps: int, ends: list[int]) -> None:
     job = config(training={"epochs": 4, "train_batch_size": 2, "max_steps": limit})
-    plan = batch_plan(job, entries())
+    plan = batch_plan(job, pictures())
     assert total_steps(job, plan) == steps
     assert epoch_ends(job, plan) == ends
 
 
 def test_files_are_named_as_kohya_names_them_and_the_last_is_the_result() -> None:
     job = config(saving={"name": "cat", "every_n_epochs": 2, "every_n_steps": 5})
-    assert output_files(job, batch_plan(job, entries())) == [
+    assert output_files(job, batch_plan(job, pictures())) == [
         (5, "cat-step00000005.safetensors"),
         (6, "cat-000002.safetensors"),
         (10, "cat-step00000010.safetensors"),
@@ -51,7 +52,7 @@ def test_files_are_named_as_kohya_names_them_and_the_last_is_the_result() -> Non
 def test_the_destination_is_a_folder_or_a_file(destination: str, folder: str, name: str) -> None:
     job = config(saving={"name": "cat", "destination": destination})
     assert destination_folder(job, Path("output")) == Path(folder)
-    assert output_files(job, batch_plan(job, entries()))[-1][1] == f"{name}.safetensors"
+    assert output_files(job, batch_plan(job, pictures()))[-1][1] == f"{name}.safetensors"
 
 
 @pytest.mark.parametrize("taken", ["cat.safetensors", "cat-000002.safetensors", "cat-step00000005.safetensors"])
