@@ -65,6 +65,12 @@ class Model:
     parts: part -> module (denoiser, vae, text_1 ...); a part that has left memory is missing.
     tokenizers: text part -> tokenizer.
     noise_schedule: diffusers' scheduler config, as a dict.
+    max_token_length: how many tokens of a caption count: 75, 150 or 225; each 75 are encoded by themselves.
+    weighted_prompts: whether `(word:1.3)` in a caption weights a word, or is text.
+    inpainting: the denoiser is also shown a picture with a part cut out, and where that part is. Then the cache keeps
+    for each picture `conditioning`, the latents of its conditioning picture, or of the picture with the inside of its
+    mask replaced by 0 (of -1 to 1; without a mask: all of it), and `mask` at the latents' size; and a batch's controls
+    are `mask` (B 1 h w, 1 where the model has to draw, else 0) and `masked_latents` (B C h w, scaled as the latents).
     """
 
     family: str
@@ -74,6 +80,9 @@ class Model:
     prediction: Prediction = "epsilon"
     zero_terminal_snr: bool = False
     clip_skip: int = 1
+    max_token_length: int = 75
+    weighted_prompts: bool = False
+    inpainting: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,9 @@ class Batch:
     latents: B C H W (scaled as the family scales them), fp32.
     encoded: one per sample, for text parts that don't train; captions are there for those that do.
     weights: B, a factor on each sample's loss. samples: their numbers within the run, from which noise is drawn.
+    kinds: each sample's concept's: standard, regularisation, prior_prediction or validation.
+    mask: B 1 h w, a factor on each latent pixel's squared error; None: all count alike.
+    controls: what the denoiser is shown besides; see `Model.inpainting`.
     """
 
     latents: Tensor
