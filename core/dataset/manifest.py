@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.contracts import Size
+from core.dataset.companions import conditioning_path, mask_path
 from core.errors import PictureError, WorkspaceError
 
 VERSION = 2
@@ -151,18 +152,38 @@ def verify(manifest: Manifest, is_cached: Callable[[Entry], bool] = lambda entry
 
 
 def changes(entries: Iterable[Entry]) -> list[tuple[Entry, Note]]:
-    """The pictures that are missing or have another content, each with a note that says which."""
+    """The entries of which a file is missing or has another content, each with a note that says which.
+
+    A file is read once, however many tiles are cut from it.
+    """
     listed = list(entries)
+    files = dict.fromkeys(file for entry in listed for file in files_of(entry))
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(_change, listed)
-        return [(entry, Note(entry.path, reason)) for entry, reason in zip(listed, found, strict=True) if reason]
+        reasons = dict(zip(files, pool.map(_change, files), strict=True))
+    return [(entry, Note(file.path, reasons[file])) for entry in listed for file in files_of(entry) if reasons[file]]
 
 
-def _change(entry: Entry) -> str:
+class File(NamedTuple):
+    """A file as it was when the run started."""
+
+    path: str
+    sha256: str
+
+
+def files_of(entry: Entry) -> Iterator[File]:
+    """What an entry is made from: the picture, its mask, its conditioning picture."""
+    yield File(entry.path, entry.sha256)
+    if entry.mask:
+        yield File(str(mask_path(entry.path)), entry.mask)
+    if entry.conditioning:
+        yield File(str(conditioning_path(entry.path)), entry.conditioning)
+
+
+def _change(file: File) -> str:
     try:
-        data = Path(entry.path).read_bytes()
+        data = Path(file.path).read_bytes()
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    return "" if sha256_of(data) == entry.sha256 else "has changed"
+    return "" if sha256_of(data) == file.sha256 else "has changed"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Size
 from core.dataset.augment import recoloured
+from core.dataset.companions import check_companion, conditioning_path, mask_path
 from core.dataset.manifest import Entry, sha256_of
 from core.dataset.pictures import decode, fit_mask, frame, read_file, resized, size_of, to_pixels
 from core.dataset.recent import Recent
@@ -17,9 +18,6 @@ from core.errors import PictureError
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
-
-MASK_ENDING, CONDITIONING_ENDING = "-masklabel", "-condlabel"
-"""What the name of a mask, or of a conditioning picture, adds to that of its picture; both are PNG files."""
 
 _NOTHING, _MIDDLE_GREY = "#000000", "#808080"  # behind transparent parts of masks, and of conditioning pictures
 
@@ -58,33 +56,6 @@ def read_together(shown: Sequence[Shown]) -> list[Pixels]:
 def forget_pictures() -> None:
     """Free the memory of the pictures that tiles were cut from."""
     _recent.clear()
-
-
-def mask_path(path: Path | str) -> Path:
-    """Where the mask of a picture lies: `cat-masklabel.png` beside `cat.jpg`. White is what counts."""
-    return _named(path, MASK_ENDING)
-
-
-def conditioning_path(path: Path | str) -> Path:
-    """Where the conditioning picture of a picture lies: `cat-condlabel.png` beside `cat.jpg`."""
-    return _named(path, CONDITIONING_ENDING)
-
-
-def is_companion(path: Path | str) -> bool:
-    """Whether a file's name says that it is the mask or the conditioning picture of another."""
-    return Path(path).stem.endswith((MASK_ENDING, CONDITIONING_ENDING))
-
-
-def check_companion(path: Path | str, size: Size, other: Path | str, its: Size) -> str:
-    """What is wrong with a mask or conditioning picture `other` of size `its`; empty: nothing."""
-    if its == size:
-        return ""
-    return f"{path} has {size} pixels, but {other} has {its}. Both must have the same size."
-
-
-def _named(path: Path | str, ending: str) -> Path:
-    path = Path(path)
-    return path.with_name(f"{path.stem}{ending}.png")
 
 
 class _Source(NamedTuple):
