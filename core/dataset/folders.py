@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.dataset.companions import is_companion
 from core.dataset.formats import foreign_suffixes, suffixes
-from core.dataset.pixels import is_companion
 from core.dataset.settings import Concept
 from core.dataset.text_files import printable
 from core.errors import PictureError
@@ -52,8 +52,9 @@ class Passed:
     """What lies in a concept's folder besides the pictures, by the place inside the folder.
 
     index: of the concept. pictures: how many there are. masks, conditionings: how many pictures have one. unpaired:
-    masks and conditioning pictures without picture. orphans: captions without picture. unread: caption files, where
-    captions come from elsewhere. others, subfolders, hidden, again: as in `Folder`.
+    masks and conditioning pictures without picture. foreign: pictures in formats that aren't read. orphans: captions
+    without picture. unread: caption files, where captions come from elsewhere. others, subfolders, hidden, again: as in
+    `Folder`.
     """
 
     index: int
@@ -62,6 +63,7 @@ class Passed:
     masks: int
     conditionings: int
     unpaired: list[str]
+    foreign: list[str]
     orphans: list[str]
     unread: list[str]
     others: list[str]
