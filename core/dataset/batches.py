@@ -185,11 +185,12 @@ class Plan:
             concept = self.concepts[pool.concept]
             if concept.text.caption_dropout:
                 captions.add("")
-            if self._is_drawn_by_sample(concept):
-                for epoch in range(epochs):
-                    captions |= {self._caption(showing, epoch) for showing in self._numbered(pool, epoch)}
-            else:
+            if not self._is_drawn_by_sample(concept):
                 captions |= set(self._captions_in_turn(pool, _undropped(concept), epochs))
+        drawn = {pool.concept for pool in self.pools if self._is_drawn_by_sample(self.concepts[pool.concept])}
+        for epoch in range(epochs) if drawn else ():
+            shown = (showing for batch in self._batches(epoch) for showing in batch)
+            captions |= {self._caption(s, epoch) for s in shown if self.entries[s.entry].concept in drawn}
         return captions
 
     def _captions_in_turn(self, pool: Pool, concept: Concept, epochs: int) -> Iterator[str]:

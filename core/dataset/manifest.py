@@ -91,7 +91,7 @@ class Manifest:
         entries = [_plain(entry) for entry in self.entries]
         lines = {str(concept): list(lines) for concept, lines in self.lines.items()}
         data = {"version": VERSION, "lines": lines, "entries": entries}
-        return json.dumps(data, ensure_ascii=False, indent=1)
+        return json.dumps(data, indent=1)  # in ASCII: file names needn't be UTF-8
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

@@ -166,11 +166,12 @@ def _folders(run: Run, pools: Sequence[Pool]) -> dict[str, object]:
 
 def _tag_frequency(run: Run) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
-    for entry in run.entries:
-        concept = run.config.concepts[entry.concept]
+    for pool in run.plan.pools:
+        concept = run.config.concepts[pool.concept]
         if concept.kind == "standard":
+            own = (caption for index in pool.entries for caption in run.entries[index].captions)
             found = counts.setdefault(Path(concept.folder).name, Counter())
-            for caption in entry.captions:
+            for caption in run.plan.lines.get(pool.concept, own):
                 found.update(tags_of(caption, concept.text.separator))
     return {folder: dict(counter) for folder, counter in counts.items()}
 

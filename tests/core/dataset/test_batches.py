@@ -194,6 +194,14 @@ def test_captions_to_encode_are_all_that_are_shown(text: dict[str, Any], keeps_t
     assert "dog, cat, tag 2, odd, small" in shown
 
 
+@pytest.mark.parametrize("remainder", get_args(Remainder))
+def test_captions_of_what_fills_a_batch_are_there_too(remainder: str) -> None:
+    text = ConceptText(caption_lines="random")
+    entries = [replace(entry, captions=tuple("abcdef")) for entry in entries_of([0] * 5 + [1])]
+    plan = plan_of(entries, [Concept(text=text)], 4, remainder=remainder)
+    assert plan.captions(3) == {draw.caption for epoch in range(3) for draw in draws_of(plan, epoch)}
+
+
 def test_so_many_versions_of_a_caption_are_kept_as_is_set() -> None:
     concept = Concept(repeats=40, text_variations=4, text=ConceptText(shuffle_tags=True, caption_dropout=0.1))
     entries = [replace(entry, captions=("a, b, c, d, e, f",)) for entry in entries_of([0] * 3)]
