@@ -64,18 +64,16 @@ def with_hue(picture: Image, share: float) -> Image:
     import numpy as np
     from PIL import Image
 
-    colours = np.asarray(picture, dtype=np.float32)
-    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
-    value = colours.max(axis=-1)
-    chroma = value - colours.min(axis=-1)
-    safe = np.where(chroma == 0, 1, chroma)
-    hue = np.where(
-        value == red,
-        (green - blue) / safe,
-        np.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    shifted = np.empty_like(colours)
+    red, green, blue = (np.asarray(channel, dtype=np.float32) for channel in picture.split())
+    value = np.maximum(np.maximum(red, green), blue)
+    chroma = value - np.minimum(np.minimum(red, green), blue)
+    is_red, is_green = value == red, value == green
+    across = np.where(is_red, green - blue, np.where(is_green, blue - red, red - green))
+    sector = np.where(is_red, np.float32(0), np.where(is_green, np.float32(2), np.float32(4)))
+    hue = across / np.maximum(chroma, 1) + sector  # sixths of the circle
+    shifted = np.empty((*value.shape, 3), np.uint8)
     for channel, start in enumerate((5, 3, 1)):
-        k = (start + hue + 6 * share) % 6
-        shifted[..., channel] = value - chroma * np.clip(np.minimum(k, 4 - k), 0, 1)
-    return Image.fromarray((shifted + 0.5).astype(np.uint8))
+        k = hue + np.float32(start + 6 * share)
+        k -= 6 * np.floor(k / 6)
+        shifted[..., channel] = value - chroma * np.minimum(k, 4 - k).clip(0, 1) + np.float32(0.5)
+    return Image.fromarray(shifted)

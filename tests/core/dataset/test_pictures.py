@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from core.contracts import Size
+from core.contracts import Framing, Size
 from core.dataset.formats import suffixes
 from core.dataset.manifest import Entry, Tile
-from core.dataset.pictures import decode, fit, framing, load_picture, resized_size
+from core.dataset.pictures import decode, fit, fit_mask, framing, load_picture, resized_size, turned_size
 from core.dataset.views import View
 from core.errors import PictureError
 
@@ -183,6 +183,38 @@ def test_bytes_changed_in_the_middle(tmp_path: Path) -> None:
         load_picture(tmp_path / "a.png")
 
 
+def test_a_picture_of_a_phone(tmp_path: Path) -> None:
+    """HEIC, as iPhones write it: turned and, if it is one of 10 bits, scaled, which is told."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = Image.new("RGB", (64, 32), "blue")
+    image.paste("red", (0, 0, 32, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "IMG_0001.HEIC"
+    pillow_heif.from_pillow(image).save(path, quality=-1, exif=exif.tobytes())
+    decoded = decode(path.read_bytes(), path)
+    assert decoded.picture.size == (32, 64)
+    assert np.abs(colours(decoded.picture)[5, 5] - [255, 0, 0]).max() <= 3
+    assert decoded.converted == ""
+    deep = pillow_heif.from_bytes(mode="RGB;16", size=(64, 64), data=np.stack([RAMP] * 3, -1).tobytes())
+    deep.save(tmp_path / "deep.heic", quality=-1)
+    decoded = decode((tmp_path / "deep.heic").read_bytes(), "deep.heic")
+    assert np.abs(colours(decoded.picture) - RAMP[..., None] / 65535 * 255).max() <= 2
+    assert decoded.converted == "10 bits per colour: scaled to 8"
+
+
+def test_alpha_is_laid_on_the_chosen_colour_and_kept() -> None:
+    image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 128), (0, 0, 10, 20))
+    decoded = decode(data_of(image, "PNG"), "a.png", "#00ff00")
+    assert decoded.picture.getpixel((15, 5)) == (0, 255, 0)
+    assert decoded.picture.getpixel((5, 5)) == (128, 127, 0)
+    assert decoded.converted == "transparent: laid on #00ff00"
+    assert decoded.alpha is not None
+    assert decoded.alpha.mode == "L"
+    assert [decoded.alpha.getpixel((x, 5)) for x in (5, 15)] == [128, 0]
+
+
 def test_an_empty_file_a_text_and_nothing_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
@@ -196,12 +228,12 @@ def test_an_empty_file_a_text_and_nothing_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb(tmp_path: Path) -> None:
-    """Few bytes that say that they are a huge picture; those of a size that is allowed are only broken."""
-    for side, reason in (
-        (30_000, "is too large.*30000x30000"),
-        (60_000, "is too large"),
-        (20_000, "broken or cut off"),
-    ):
+    """Few bytes that say that they are a huge picture; those of a size that is allowed are only broken.
+
+    Twice, because large ones are decoded one after the other: the first must not hold up the second.
+    """
+    allowed, forbidden = (20_000, "is broken or cut off"), ((30_000, "is too large"), (60_000, "is too large"))
+    for side, reason in (*forbidden, allowed, allowed):
         head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
         chunks = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(b"\0" * 1000)), chunk(b"IEND", b""))
         (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
@@ -276,3 +308,127 @@ def test_a_mirrored_picture_is_the_mirror_image() -> None:
     bucket = Size(height=64, width=64)
     picture = noise(150, 90)
     assert torch.equal(shown(picture, View(bucket)).flip(2), shown(picture, View(bucket, flip=True)))
+
+
+angles = st.one_of(st.floats(-180, 180), st.sampled_from([-180, -90, -45, 0, 45, 90, 180]))
+places = st.tuples(st.floats(0, 1), st.floats(0, 1))
+small_sides = st.integers(16, 400)
+small_buckets = st.builds(
+    Size, height=st.integers(2, 12).map(lambda n: n * 8), width=st.integers(2, 12).map(lambda n: n * 8)
+)
+views = st.builds(View, bucket=small_buckets, flip=st.booleans(), angle=angles, place=places)
+
+
+@given(small_sides, small_sides, views)
+def test_nothing_outside_of_the_picture_is_shown(width: int, height: int, view: View) -> None:
+    """What lies outside would come out black."""
+    white = Image.new("RGB", (width, height), "white")
+    assert (shown(white, view) == 1).all()
+    assert (fit_mask(Image.new("L", (width, height), 255), entry_of(width, height), view) == 1).all()
+
+
+@given(st.integers(16, 3000), st.integers(16, 3000), views)
+def test_the_told_crop_lies_in_the_resized_picture(width: int, height: int, view: View) -> None:
+    told = framing(entry_of(width, height), view)
+    box = turned_size(view.bucket, view.angle)
+    scaled = resized_size(Size(height=height, width=width), box)
+    assert 0 <= told.crop[0] <= scaled.height - box.height
+    assert 0 <= told.crop[1] <= scaled.width - box.width
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Red grows to the right, green downwards: a colour tells the place that it is from."""
+    across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    return Image.fromarray((np.stack([across, down, 0 * down], -1) * 255 + 0.5).astype(np.uint8))
+
+
+@pytest.mark.parametrize("angle", [0, 10, -30, 90, 180, -90, 135])
+@pytest.mark.parametrize("flip", [False, True])
+def test_each_pixel_comes_from_where_it_should(angle: float, flip: bool) -> None:
+    """Against the rotation of the plane, in float64: counter-clockwise, where y points down, after mirroring."""
+    view = View(Size(height=64, width=96), flip=flip, angle=angle, place=(0.2, 0.9))
+    width, height = 300, 260
+    pixels = (shown(smooth(width, height), view).double().numpy() + 1) / 2
+    told = framing(entry_of(width, height), view)
+    box, scaled = turned_size(view.bucket, angle), resized_size(Size(height, width), turned_size(view.bucket, angle))
+    left = scaled.width - box.width - told.crop[1] if flip else told.crop[1]
+    radians = np.radians(angle)
+    x, y = np.meshgrid(np.arange(96) + 0.5 - 48, np.arange(64) + 0.5 - 32)
+    from_x, from_y = x * np.cos(radians) - y * np.sin(radians), x * np.sin(radians) + y * np.cos(radians)
+    across = (left + box.width / 2 + (-from_x if flip else from_x)) / scaled.width
+    down = (told.crop[0] + box.height / 2 + from_y) / scaled.height
+    assert np.abs(pixels[0] - across).max() < 3 / 255
+    assert np.abs(pixels[1] - down).max() < 3 / 255
+
+
+def test_a_turn_agrees_with_pillows_own() -> None:
+    picture, side = noise(128, 128), turned_size(Size(64, 64), 30).width
+    turned = colours(picture.resize((side, side), Image.Resampling.LANCZOS).rotate(30, Image.Resampling.BICUBIC))
+    start = (side - 64) // 2
+    got = shown(picture, View(Size(64, 64), angle=30)).permute(1, 2, 0).numpy() * 127.5 + 127.5
+    assert side == 88
+    assert np.abs(got - turned[start : start + 64, start : start + 64]).max() < 1.01
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3, -1, 4])
+def test_quarter_turns_lose_nothing(quarters: int) -> None:
+    picture = noise(64, 64)
+    turned = shown(picture, View(Size(64, 64), angle=90.0 * quarters))
+    assert torch.equal(turned, torch.rot90(shown(picture, View(Size(64, 64))), quarters, (1, 2)))
+
+
+def test_crop_jitter_reaches_every_place() -> None:
+    """In eleven columns of spare there are twelve places, each for a twelfth of the draws."""
+    entry, bucket = entry_of(75, 64), Size(64, 64)
+    draws = [framing(entry, View(bucket, place=(0.5, (n + 0.5) / 1200))).crop[1] for n in range(1200)]
+    assert {left: draws.count(left) for left in set(draws)} == dict.fromkeys(range(12), 100)
+    assert framing(entry, View(bucket, place=(0.5, 0))).crop == (0, 0)
+    assert framing(entry, View(bucket, place=(0.5, 1))).crop == (0, 11)
+
+
+def test_the_plain_view_is_lanczos_and_a_middle_crop() -> None:
+    """By Pillow and numpy alone."""
+    picture, bucket = noise(301, 200), Size(height=64, width=88)
+    resized = np.asarray(picture.resize((96, 64), Image.Resampling.LANCZOS), dtype=np.float32)
+    assert resized_size(Size(200, 301), bucket) == Size(64, 96)
+    pixels = torch.from_numpy(resized[:, 4:92].copy()).permute(2, 0, 1) / 127.5 - 1
+    assert torch.equal(shown(picture, View(bucket)), pixels)
+
+
+def test_a_tile_is_cut_from_the_scaled_picture_where_its_shift_says() -> None:
+    picture, tile = noise(300, 200), Tile(Size(height=128, width=192), top=10, left=20, side=64)
+    view, entry = View(Size(64, 64), shift=(5, -7)), entry_of(300, 200, tile)
+    scaled = picture.resize((192, 128), Image.Resampling.LANCZOS)
+    expected = colours(scaled)[15:79, 13:77]
+    for given_picture in (picture, scaled):
+        got = fit(given_picture, entry, view).permute(1, 2, 0).numpy() * 127.5 + 127.5
+        assert np.abs(got - expected).max() < 1e-3
+    assert framing(entry, view) == Framing(original=(200, 300), crop=(15, 13), target=(64, 64))
+    mirrored = framing(entry, View(Size(64, 64), flip=True, shift=(5, -7)))
+    assert mirrored.crop == (15, 192 - 64 - 13)
+
+
+def test_a_turned_tile_shows_only_itself() -> None:
+    picture, tile = Image.new("RGB", (200, 200), "black"), Tile(Size(200, 200), 40, 60, 64)
+    picture.paste("white", (60, 40, 124, 104))
+    view, entry = View(Size(64, 64), angle=33), entry_of(200, 200, tile)
+    assert (fit(picture, entry, view) == 1).all()
+    assert framing(entry, view).crop == (40, 60)
+
+
+@given(small_sides, small_sides, views, st.data())
+def test_a_mask_lies_where_its_picture_lies(width: int, height: int, view: View, data: st.DataObject) -> None:
+    """A white rectangle in both: after any view both show it at the same place."""
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (left, top, right, bottom))
+    entry = entry_of(width, height)
+    seen = (fit(mask.convert("RGB"), entry, view)[:1] + 1) / 2
+    masked = fit_mask(mask, entry, view)
+    assert masked.shape == (1, view.bucket.height, view.bucket.width)
+    assert masked.min() >= 0
+    assert masked.max() <= 1
+    assert ((seen > 0.98) <= (masked > 0.4)).all()
+    assert ((seen < 0.02) <= (masked < 0.6)).all()
+    assert abs(float(seen.mean() - masked.mean())) < 0.05
