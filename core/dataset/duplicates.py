@@ -12,27 +12,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR = 4
-"""Pictures whose fingerprints differ in at most so many of the 64 bits count as nearly the same."""
+"""Pictures whose fingerprints differ in at most so many of the 64 bits, and whose colours are near, are alike."""
+
+NEAR_COLOUR = 24
+"""How far each of the mean colours may differ, of 255."""
 
 
-def near_groups(fingerprints: Sequence[int], most: int = NEAR) -> list[tuple[int, ...]]:
-    """Groups of two or more, as indices, in which each has another that differs in at most `most` bits (0 to 30).
+def near_groups(fingerprints: Sequence[int], colours: Sequence[bytes] = (), most: int = NEAR) -> list[tuple[int, ...]]:
+    """Groups of two or more pictures, as indices, in which each has another that it is alike.
 
-    A group is a chain: its ends may differ in more. Groups come in the order of their first member. Time grows with the
-    number of fingerprints and of pairs that are alike, not with all pairs: see `_candidates`.
+    Alike: their fingerprints (64 bits) differ in at most `most` bits (0 to 30), and each byte of their `colours`, if
+    there are any, in at most `NEAR_COLOUR`. A group is a chain: its ends may differ in more. Groups come in the order
+    of their first member. Time grows with the number of fingerprints and of pairs that are alike, not with all pairs:
+    see `_candidates`.
     """
     import numpy as np
 
     values = np.asarray(fingerprints, dtype=np.uint64)
-    unique, member_of = np.unique(values, return_inverse=True)
+    width = len(colours[0]) if colours else 0
+    tints = np.frombuffer(b"".join(colours), dtype=np.uint8).reshape(len(values), width)
+    rows = np.hstack([values[:, None].view(np.uint8), tints])
+    _, first, member_of = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    unique, tints = values[first], tints[first].astype(np.int16)
     links = _Links(len(unique))
     for left, right in _candidates(unique, most):
-        bits = np.bitwise_count(unique[left] ^ unique[right])
-        near = (bits <= most) & links.apart(left, right)
+        near = (np.bitwise_count(unique[left] ^ unique[right]) <= most) & links.apart(left, right)
+        left, right = left[near], right[near]
+        near = (np.abs(tints[left] - tints[right]) <= NEAR_COLOUR).all(axis=1)
         for one, other in zip(left[near].tolist(), right[near].tolist(), strict=True):
             links.join(one, other)
     groups: defaultdict[int, list[int]] = defaultdict(list)
-    for index, member in enumerate(member_of.tolist()):
+    for index, member in enumerate(member_of.ravel().tolist()):
         groups[links.root(member)].append(index)
     return sorted(tuple(members) for members in groups.values() if len(members) > 1)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from core.contracts import Size
 from core.dataset.buckets import Resolution, bucket_for
 from core.dataset.caption_files import CaptionsFound, read_captions, read_prompt_lines
+from core.dataset.companions import check_companion, conditioning_path, mask_path
 from core.dataset.folders import Folder, Passed, why_foreign
 from core.dataset.found import Picture, Survey, listed
 from core.dataset.looks import Job, Look
 from core.dataset.manifest import Entry, Note
-from core.dataset.pixels import check_companion, conditioning_path, mask_path
 from core.dataset.settings import Buckets
 from core.dataset.text_files import printable
 from core.dataset.tiles import TilesFound, stays_whole
@@ -166,6 +166,7 @@ class Taking:
             masks=len(self.masks),
             conditionings=len(self.conditionings),
             unpaired=[folder.name_of(path) for path in folder.companions if path not in paired],
+            foreign=folder.names_of(folder.foreign),
             orphans=[folder.name_of(str(path)) for path in orphans if _stem(str(path)) not in foreign],
             unread=[] if reads_files else folder.names_of(folder.captions),
             others=folder.names_of(folder.others),

@@ -1,0 +1,34 @@
+"""The report on a run's pictures, with what the config says of how they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.config.lora import LoraConfig
+from core.dataset.manifest import Manifest
+from core.dataset.report import CountTokens, DatasetReport, Run
+from core.dataset.reporting import make_report
+from core.dataset.survey import Survey
+from core.errors import PictureError
+from core.training.planning import batch_plan
+
+
+def report_of(config: LoraConfig, found: Survey, count_tokens: CountTokens | None = None) -> DatasetReport:
+    """The report on what a survey found. Nothing is raised for pictures that stop a run: `problems` says so."""
+    plan, problems = None, []
+    try:
+        plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
+    except PictureError as error:
+        problems.append(str(error))
+    memory = config.memory
+    run = Run(plan, memory.latent_caching, memory.text_caching, config.base.max_token_length, count_tokens)
+    report = make_report(found, config.buckets, run)
+    return replace(report, problems=[*report.problems, *problems])
+
+
+def clip_token_counter() -> CountTokens:
+    """Counts as the text encoders of SD 1.5 and SDXL do. Takes about two seconds, as it loads transformers."""
+    from core.weights.clip_tokenizer import clip_tokenizer
+
+    tokenizer = clip_tokenizer()
+    return lambda caption: len(tokenizer.tokenize(caption))
