@@ -1,29 +1,99 @@
-"""Encodes captions with CLIP's text encoder."""
+"""Encodes captions with CLIP's text encoder: in chunks where they are long, weighted where they say so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.contracts import Model, Part
+from core.families._prompt_weights import weighted_pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def clip_hidden(encoder: nn.Module, tokenizer: Any, captions: Sequence[str], layer: int) -> tuple[Tensor, Any]:
-    """Hidden states (B 77 d) after one of the layers, and the encoder's whole output; differentiable.
+class ClipText(NamedTuple):
+    """hidden: B L d, with L = max_token_length + 2. pooled: B d, of encoders that have a projection; else None."""
 
-    layer: counted from the end: 1 is the last. A caption that is too long is cut; the end token stays.
+    hidden: Tensor
+    pooled: Tensor | None
+
+
+class _Tokens(NamedTuple):
+    """Token numbers and their weights: B N 77 each, in N chunks."""
+
+    ids: Tensor
+    weights: Tensor
+
+
+def clip_text(model: Model, part: Part, captions: Sequence[str], layer: int, normed: bool = False) -> ClipText:
+    """The hidden states after one of the layers, and the pooled text; differentiable.
+
+    layer: counted from the end: 1 is the last. normed: with CLIP's last layer norm, which its hidden states are
+    without.
+    As in kohya's trainer, each 75 tokens are encoded by themselves between a start and an end, and the states joined:
+    the first start, all tokens, the last end. The pooled text is the first chunk's. What is longer than
+    `max_token_length` is cut off. Weights multiply the states; their mean is left as it becomes.
     """
-    length = encoder.config.max_position_embeddings  # type: ignore[union-attr]
-    tokens = tokenizer(
-        list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    ).input_ids
+    encoder, tokens = model.parts[part], _tokens(model, part, captions)
+    count, chunks, length = tokens.ids.shape
     device = next(encoder.parameters()).device
-    output = encoder(tokens.to(device), output_hidden_states=True)
-    return output.hidden_states[-layer], output
+    output: Any = encoder(tokens.ids.view(count * chunks, length).to(device), output_hidden_states=True)
+    hidden = output.hidden_states[-layer]
+    if normed:
+        hidden = _final_norm(encoder, hidden)
+    hidden = _rejoined(hidden.view(count, chunks, length, -1))
+    if model.weighted_prompts:
+        hidden = hidden * _rejoined(tokens.weights[..., None]).to(hidden)
+    pooled = getattr(output, "text_embeds", None)
+    return ClipText(hidden, None if pooled is None else pooled[::chunks])
 
 
-def final_norm(encoder: nn.Module, hidden: Tensor) -> Tensor:
-    """CLIP's last layer norm, which its hidden states are without."""
+def _tokens(model: Model, part: Part, captions: Sequence[str]) -> _Tokens:
+    import torch
+
+    tokenizer, inside = model.tokenizers[part], _inside(model.parts[part])
+    ids, weights = [], []
+    for caption in captions:
+        found, strengths = _tokens_of(tokenizer, caption, model.weighted_prompts, model.max_token_length)
+        starts = range(0, model.max_token_length, inside)
+        ids.append([_framed(tokenizer, found[start : start + inside], inside) for start in starts])
+        weights.append([_padded([1.0, *strengths[start : start + inside]], inside + 2, 1.0) for start in starts])
+    return _Tokens(torch.tensor(ids), torch.tensor(weights))
+
+
+def _tokens_of(tokenizer: Any, caption: str, weighted: bool, most: int) -> tuple[list[int], list[float]]:
+    """At most so many tokens of a caption, without start and end, and their weights."""
+    ids: list[int] = []
+    weights: list[float] = []
+    for text, weight in weighted_pieces(caption) if weighted else [(caption, 1.0)]:
+        some = tokenizer(text, add_special_tokens=False, truncation=True, max_length=most).input_ids
+        ids, weights = ids + some, weights + [weight] * len(some)
+    return ids[:most], weights[:most]
+
+
+def _framed(tokenizer: Any, ids: Sequence[int], inside: int) -> list[int]:
+    """A chunk between start and end, padded as the tokenizer pads."""
+    return _padded([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id], inside + 2, tokenizer.pad_token_id)
+
+
+def _padded(items: Sequence[Any], length: int, with_: Any) -> list[Any]:
+    return [*items, *[with_] * (length - len(items))]
+
+
+def _rejoined(chunks: Tensor) -> Tensor:
+    """B N 77 d -> B (75 N + 2) d: the first chunk's start, what each has inside, the last chunk's end."""
+    import torch
+
+    inside = chunks[:, :, 1:-1].flatten(1, 2)
+    return torch.cat([chunks[:, 0, :1], inside, chunks[:, -1, -1:]], dim=1)
+
+
+def _inside(encoder: nn.Module) -> int:
+    """How many tokens a chunk has between its start and its end."""
+    return encoder.config.max_position_embeddings - 2  # type: ignore[union-attr]
+
+
+def _final_norm(encoder: nn.Module, hidden: Tensor) -> Tensor:
     inner: Any = getattr(encoder, "text_model", encoder)  # transformers 5.6 took the step in between away
     return inner.final_layer_norm(hidden)

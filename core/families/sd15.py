@@ -53,14 +53,13 @@ class Sd15(StableDiffusion):
         return Match(self.name, unet.variant, said.prediction, why + said.why, said.zero_terminal_snr, refusal)
 
     def encode_text(self, model: Model, part: Part, captions: Sequence[str]) -> list[dict[str, Tensor]]:
-        """hidden (77, d): after the layer that clip skip asks for, and the last layer norm."""
-        from core.families._clip_text import clip_hidden, final_norm
+        """hidden (L, d): after the layer that clip skip asks for, and the last layer norm; L is 77, 152 or 227."""
+        from core.families._clip_text import clip_text
 
-        hidden, _ = clip_hidden(model.parts[part], model.tokenizers[part], captions, model.clip_skip)
-        return [{"hidden": one} for one in final_norm(model.parts[part], hidden)]
+        return [{"hidden": one} for one in clip_text(model, part, captions, model.clip_skip, normed=True).hidden]
 
     def collate(self, encoded: Sequence[Encoded], framings: Sequence[Framing]) -> Conditions:
-        """hidden: B 77 d."""
+        """hidden: B L d."""
         import torch
 
         return Conditions({"hidden": torch.stack([one["text_1"]["hidden"] for one in encoded])})

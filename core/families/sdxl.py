@@ -69,16 +69,19 @@ class Sdxl(StableDiffusion):
         return Match(self.name, unet.variant, said.prediction, why + said.why, said.zero_terminal_snr, refusal)
 
     def encode_text(self, model: Model, part: Part, captions: Sequence[str]) -> list[dict[str, Tensor]]:
-        """hidden (77, d): after the last layer but one, without a norm; of text_2 also pooled (d), at the end token."""
-        from core.families._clip_text import clip_hidden
+        """hidden (L, d): after the last layer but one, without a norm; L is 77, 152 or 227.
 
-        hidden, output = clip_hidden(model.parts[part], model.tokenizers[part], captions, layer=2)
-        if part == "text_1":
+        Of text_2 also pooled (d), at the first end token.
+        """
+        from core.families._clip_text import clip_text
+
+        hidden, pooled = clip_text(model, part, captions, layer=2)
+        if pooled is None:
             return [{"hidden": one} for one in hidden]
-        return [{"hidden": one, "pooled": pooled} for one, pooled in zip(hidden, output.text_embeds, strict=True)]
+        return [{"hidden": one, "pooled": whole} for one, whole in zip(hidden, pooled, strict=True)]
 
     def collate(self, encoded: Sequence[Encoded], framings: Sequence[Framing]) -> Conditions:
-        """hidden: B 77 (d1 + d2); pooled: B d2; time_ids: B 6 (height and width of the picture, top, left, target)."""
+        """hidden: B L (d1 + d2); pooled: B d2; time_ids: B 6 (height and width of the picture, top, left, target)."""
         import torch
 
         hidden = [torch.cat([one[part]["hidden"] for part in self.text_parts], dim=-1) for one in encoded]

@@ -41,6 +41,8 @@ class BaseModel:
         model.prediction = self.match.prediction or "epsilon"
         model.zero_terminal_snr = self.match.zero_terminal_snr
         model.clip_skip = config.base.clip_skip
+        model.max_token_length = config.base.max_token_length
+        model.weighted_prompts = config.base.weighted_prompts
         return model
 
 
