@@ -57,7 +57,7 @@ class DetailCrops(Settings):
     scales: list[int] = setting(
         [],
         "Scales",
-        "For `2, 4` each picture is first brought to about 2 and 4 times the tile's side, and then cut. "
+        "For `2, 4` each picture is first brought to about the area of 2 × 2 and of 4 × 4 tiles, and then cut. "
         "Empty: cut at its own size. It is never enlarged.",
         shown_if={"enabled": [True]},
     )
@@ -102,7 +102,7 @@ class DetailCrops(Settings):
     parallel_workers: int = setting(
         0,
         "Workers",
-        "Threads that cut tiles and ask for captions; 0: as many as the machine has cores.",
+        "Threads that look for tiles and ask for captions; 0: by the machine's cores, of which at most four ask.",
         ge=0,
         le=64,
         affects="cost",
@@ -149,15 +149,14 @@ class DetailCrops(Settings):
     caption_endpoint: str = setting(
         "http://127.0.0.1:11434",
         "Ollama's address",
-        "Where Ollama listens.",
-        pattern=r"^https?://\S+$",
+        "Where Ollama listens. The tiles are sent there, and nowhere else.",
         level="advanced",
         shown_if={"enabled": [True], "enable_captioning": [True]},
     )
     caption_timeout: int = setting(
         120,
         "Wait at most",
-        "For one answer.",
+        "For one answer, with the time that it waits for its turn.",
         ge=1,
         le=3600,
         unit="s",
@@ -195,6 +194,9 @@ class DetailCrops(Settings):
             yield Problem("overlap", f"must be less than the tile's side ({self.tile_resolution})")
         if any(not 1 <= scale <= 64 for scale in self.scales):
             yield Problem("scales", "each must be a whole number from 1 to 64, such as 2, 4")
+        if not re.fullmatch(r"https?://[^\s?#]+", self.caption_endpoint):
+            # without the address itself, which may hold a password
+            yield Problem("caption_endpoint", "must be an address such as http://127.0.0.1:11434")
 
 
 def _strength(title: str, change: str, description: str, limit: float = 1.0) -> Any:
