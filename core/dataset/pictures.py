@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.contracts import Framing, Size
 from core.dataset.augment import recoloured
 from core.dataset.formats import MAX_PIXELS, readers
-from core.dataset.formats import suffixes as suffixes  # it is asked for here too
 from core.errors import PictureError
 
 if TYPE_CHECKING:
