@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Protocol
 
 import ipywidgets as ipw
 
@@ -20,17 +21,30 @@ IN_GENERAL = ("text",)
 """Tables of a concept that have no tab of their own."""
 
 
+class Refreshed(Protocol):
+    """Something that is made up to date each time it is shown."""
+
+    @property
+    def widget(self) -> ipw.Widget:
+        """What is shown."""
+        ...
+
+    def refresh(self) -> None:
+        """Make it so."""
+        ...
+
+
 @dataclass(frozen=True)
 class Actions:
     """What the buttons of an open card do.
 
-    statistics: gives the widgets of its last tab. uploaded: called after pictures were uploaded.
+    statistics: makes what its last tab shows. uploaded: called after pictures were uploaded.
     """
 
     duplicate: Callable[[Card], None]
     remove: Callable[[Card], None]
     close: Callable[[Card], None]
-    statistics: Callable[[Card], Sequence[ipw.Widget]]
+    statistics: Callable[[Card], Refreshed]
     uploaded: Callable[[], None]
 
 
@@ -42,13 +56,15 @@ class Details:
         self._card, self._group, self._actions = card, card.node, actions
         self._settings = settings_tabs(card.node)
         self._boxes: dict[str, RowBox] = {}
+        self._statistics = actions.statistics(card)
         self._title = ipw.HTML(layout=shared(ipw.Layout))
         self.tabs = Tabs(
             {
                 **{title: lambda title=title: self._rows(title) for title in self._settings},
-                STATISTICS: lambda: self._actions.statistics(self._card),
+                STATISTICS: lambda: [self._statistics.widget],
             }
         )
+        self.tabs.chosen_by_user = self._chosen
         head = ipw.HBox([self._title, *self._buttons()], _dom_classes=("ochre-card-head",))
         self.widget = ipw.VBox([head, self.tabs.widget], _dom_classes=("ochre-card", "ochre-details"))
 
@@ -69,6 +85,10 @@ class Details:
             return [box.widget]
         upload = Upload(lambda: str(self._group.data()["folder"]), self._actions.uploaded)
         return [box.widget, upload.widget]
+
+    def _chosen(self, title: str) -> None:
+        if title == STATISTICS:
+            self._statistics.refresh()
 
     def _buttons(self) -> list[ipw.Button]:
         does = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import ipywidgets as ipw
 
 from widgets.body import Card
-from widgets.dataset.details import Actions, Details
+from widgets.dataset.details import Actions, Details, Refreshed
 from widgets.dataset.tile import Tile
 from widgets.field import shared
 from widgets.tables import Cards
@@ -18,13 +18,13 @@ from widgets.tables import Cards
 class Gallery:
     """A form's list of concepts.
 
-    statistics: gives the widgets of a card's last tab. uploaded: called after pictures were uploaded.
+    statistics: makes what a card's last tab shows. uploaded: called after pictures were uploaded.
     """
 
     def __init__(
         self,
         cards: Cards,
-        statistics: Callable[[Card], Sequence[ipw.Widget]],
+        statistics: Callable[[Card], Refreshed],
         uploaded: Callable[[], None],
     ) -> None:
         self._cards = cards

@@ -18,6 +18,8 @@ from core.settings.checks import validate
 from widgets.dataset.details import GENERAL, Details, settings_tabs
 from widgets.dataset.gallery import Gallery
 from widgets.dataset.glance import Place, glance
+from widgets.dataset.look import Look
+from widgets.dataset.statistics import Statistics
 from widgets.field import Row
 from widgets.form import Form
 from widgets.tables import Group
@@ -42,7 +44,9 @@ def form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Form:
 @pytest.fixture
 def gallery(form: Form) -> Gallery:
     cards = form.cards("concepts")
-    gallery = cards.shown_as = Gallery(cards, lambda card: [ipw.HTML(f"numbers of {card.node.label}")], lambda: None)
+    look = Look(form.data, lambda data: validate(LoraConfig, data))
+    counted = lambda card: Statistics(look, lambda: cards.cards.index(card))  # noqa: E731
+    gallery = cards.shown_as = Gallery(cards, counted, lambda: None)
     form.body("concepts")
     return gallery
 
@@ -126,8 +130,8 @@ def test_a_tab_is_built_when_it_is_first_opened(form: Form, gallery: Gallery) ->
     assert flip._box is None
     details.tabs.choose("Augmentation")
     assert flip._box is not None
-    details.tabs.choose("Statistics")
-    assert "numbers of cat" in text(details.widget)
+    button(details.widget, "Statistics").click()
+    assert "<dt>Pictures</dt><dd>5 pictures</dd>" in text(details.widget)
 
 
 def test_a_row_appears_in_its_tab_when_it_applies(form: Form, gallery: Gallery) -> None:

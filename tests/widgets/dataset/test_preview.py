@@ -44,7 +44,7 @@ def test_pictures_are_looked_at_again_only_where_their_settings_changed() -> Non
     look = look_at(str(ROOT / "demo" / "pictures"))
     found = look.latest()
     assert look.latest() is found
-    look._data()["training"]["epochs"] = 99
+    look._data()["saving"]["name"] = "other"
     assert look.latest() is found
     look._data()["concepts"][0]["folder"] = str(ROOT / "demo" / "regularisation")
     assert len(look.latest().survey.entries) == 24

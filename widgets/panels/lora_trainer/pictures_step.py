@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as ipw
@@ -11,8 +10,11 @@ from core.training.cache_usage import DEFAULT
 from widgets.body import Card
 from widgets.dataset.cache_box import CacheBox
 from widgets.dataset.gallery import Gallery
+from widgets.dataset.kohya_box import KohyaBox
 from widgets.dataset.look import Look
 from widgets.dataset.report_view import ReportView
+from widgets.dataset.sets_box import SetsBox
+from widgets.dataset.statistics import Statistics
 from widgets.fold import Fold
 from widgets.panels.lora_trainer.draft import Draft
 
@@ -33,14 +35,15 @@ class PicturesStep:
         again = ipw.Button(description="Look at the pictures", icon="search")
         again.on_click(lambda _: self.report.refresh())
         form = self._draft.form
-        self.report.refresh()
+        self.report.refresh(tokens=False)  # they come with the first click: opening a panel loads nothing heavy
         cache = Fold("Cache", lambda: [self.cache.widget], self.cache.refresh)
         sizes = form.sections(["buckets"], search=False)
-        folds = ipw.VBox([sizes, cache.widget], _dom_classes=("ochre-folds",))
+        sets = Fold("Saved sets and import", lambda: [SetsBox(form).widget, KohyaBox(form).widget])
+        folds = ipw.VBox([sizes, sets.widget, cache.widget], _dom_classes=("ochre-folds",))
         return [form.body("concepts"), folds, again, self.report.widget]
 
-    def _statistics(self, card: Card) -> Sequence[ipw.Widget]:
-        return []
+    def _statistics(self, card: Card) -> Statistics:
+        return Statistics(self.look, lambda: self._draft.form.cards("concepts").cards.index(card))
 
     def _cache_folder(self) -> Path:
         """The one that the run would use."""
