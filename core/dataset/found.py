@@ -55,3 +55,8 @@ def listed(names: Sequence[str]) -> str:
     """The names in one line; of very many, the first and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

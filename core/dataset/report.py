@@ -147,8 +147,8 @@ class DatasetReport:
     """All there is to say of a data set.
 
     copies: groups of equal files. alike: groups of pictures that look nearly the same (fingerprints that differ in at
-    most `alike_bits` of 64 bits). remainder: what becomes of pictures that fill no batch. warnings: what is worth a
-    look. problems: what stops a run.
+    most `alike_bits` of 64 bits). remainder: what becomes of pictures that fill no batch. warnings: what else is
+    worth a look. problems: what stops a run.
     """
 
     concepts: list[ConceptFacts]

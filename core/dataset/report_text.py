@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from core.dataset.found import counted
 from core.dataset.report import BucketFacts, CaptionFacts, ConceptFacts, DatasetReport, PictureFate
 
 _BAR = 40  # cells of the longest bar
@@ -34,7 +35,7 @@ def report_text(report: DatasetReport, most: int) -> str:
 def _title(report: DatasetReport) -> str:
     used, left_out = len(report.pictures) - len(report.left_out), len(report.left_out)
     ending = f", {left_out:,} left out" if left_out else ""
-    return f"{len(report.pictures):,} pictures: {used:,} used{ending}"
+    return f"{counted(len(report.pictures), 'picture')}: {used:,} used{ending}"
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -42,6 +43,7 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 
 def _concept(concept: ConceptFacts, limit: int) -> str:
+    """One concept in numbers; what lies in its folder besides is among the warnings."""
     rows = [
         ("folder", concept.folder),
         ("pictures", _counts(concept)),
@@ -51,12 +53,9 @@ def _concept(concept: ConceptFacts, limit: int) -> str:
         *_beside(concept),
         ("smaller", _named(concept.smaller, "smaller than a bucket, so enlarged")),
         ("hidden", _named(concept.hidden, "passed over")),
-        ("others", _named(concept.others, "neither pictures nor captions, passed over")),
-        ("subfolders", _named(concept.subfolders, "not looked into")),
-        ("links", _named(concept.again, "to folders that were looked into already")),
         *(("advice", line) for line in concept.advice),
     ]
-    lines = [f"{label:<12}{text}" for label, text in rows if text]
+    lines = [f"{label:<14}{text}" for label, text in rows if text]
     return _section(f"Concept {concept.index + 1}: {concept.name} ({concept.kind.replace('_', ' ')})", lines)
 
 
@@ -89,12 +88,9 @@ def _captions(captions: CaptionFacts, used: int, limit: int) -> Iterator[tuple[s
     if captions.lines:
         yield "captions", f"{captions.lines:,} lines in the prompt file, of which each picture draws one"
     else:
-        yield "captions", f"{captions.with_text:,} of {used:,} pictures have one"
-    yield "", f"{captions.several:,} pictures have several" if captions.several else ""
-    yield "missing", _named(captions.missing, "without caption")
-    yield "empty", _named(captions.empty, "with an empty caption")
-    yield "orphans", _named(captions.orphans, "caption files without picture")
-    yield "unread", _named(captions.unread, "caption files that are not read, for captions come from elsewhere")
+        several = f", {captions.several:,} with several" if captions.several else ""
+        counts = f"{captions.with_text:,} with text{several}, {len(captions.empty):,} empty"
+        yield "captions", f"of {counted(used, 'picture')}: {counts}, {len(captions.missing):,} missing"
     if captions.longest is not None:
         lengths = f"shortest {captions.shortest}, mean {captions.mean:.1f}, longest {captions.longest} of {limit}"
         yield "tokens", lengths
@@ -107,10 +103,9 @@ def _captions(captions: CaptionFacts, used: int, limit: int) -> Iterator[tuple[s
 
 def _beside(concept: ConceptFacts) -> Iterator[tuple[str, str]]:
     if concept.masks:
-        yield "masks", f"{concept.masks:,} of {concept.used:,} pictures have one"
+        yield "masks", f"for {concept.masks:,} of {counted(concept.used, 'picture')}"
     if concept.conditionings:
-        yield "condition", f"{concept.conditionings:,} of {concept.used:,} pictures have a conditioning picture"
-    yield "unpaired", _named(concept.unpaired, "masks or conditioning pictures without picture")
+        yield "conditioning", f"for {concept.conditionings:,} of {counted(concept.used, 'picture')}"
 
 
 def _named(names: Sequence[str], what: str) -> str:
@@ -134,8 +129,8 @@ def _buckets(buckets: Sequence[BucketFacts]) -> str:
     lines = []
     for bucket in buckets:
         count = bucket.pictures + bucket.tiles
-        what = f" ({bucket.tiles:,} tiles)" if bucket.tiles else ""
-        shown = "" if bucket.shown is None or bucket.shown == count else f", shown {bucket.shown:,} times in an epoch"
+        what = f" ({counted(bucket.tiles, 'tile')})" if bucket.tiles else ""
+        shown = "" if bucket.shown is None or bucket.shown == count else f", shown in the first epoch: {bucket.shown:,}"
         bar = "█" * max(1, round(_BAR * count / most))
         lines.append(f"{bucket.size:>10}  at {bucket.resolution:<5}{bar} {count:,}{what}{shown}")
     return _section("Buckets", lines)
@@ -157,9 +152,10 @@ def _fate(picture: PictureFate) -> str:
     whole = ", ".join(f"{size} (x{factor:.2f})" for size, factor in sizes) or "only as tiles"
     parts = [f"{picture.width}x{picture.height} -> {whole}"]
     if picture.tiles or picture.blank:
-        parts.append(f"{picture.tiles:,} tiles, {picture.blank:,} blank")
+        parts.append(f"{counted(picture.tiles, 'tile')}, {picture.blank:,} blank")
     parts += [f"mask: {picture.mask}"] if picture.mask else []
     parts += ["conditioning picture"] if picture.conditioning else []
-    parts.append(f'"{picture.caption}"' + (f" ({picture.tokens} tokens)" if picture.tokens is not None else ""))
+    tokens = "" if picture.tokens is None else f" ({counted(picture.tokens, 'token')})"
+    parts.append(f'"{picture.caption}"{tokens}')
     parts += [picture.why] if picture.why else []
     return "; ".join(parts)

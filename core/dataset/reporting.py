@@ -26,6 +26,7 @@ from core.dataset.report import (
     SizeFacts,
 )
 from core.dataset.settings import Buckets, Concept
+from core.dataset.survey import COPIES
 from core.dataset.text_files import printable
 from core.dataset.tiles import TilesFound, why_whole
 from core.dataset.views import varies
@@ -55,7 +56,7 @@ def make_report(found: Survey, buckets: Buckets, run: Run = Run()) -> DatasetRep
         alike_bits=NEAR,
         token_limit=run.token_limit,
         remainder=run.plan.remainder_notes() if run.plan else [],
-        warnings=list(found.warnings),
+        warnings=[warning for warning in found.warnings if not warning.startswith(COPIES)],
         problems=list(found.problems),
     )
 

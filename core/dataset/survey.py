@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from core.dataset.folders import list_folder
-from core.dataset.found import Picture, Survey, listed
+from core.dataset.found import Picture, Survey, counted, listed
 from core.dataset.looks import look_at
 from core.dataset.manifest import Entry, Note
 from core.dataset.pictures import resized_size
@@ -16,7 +16,9 @@ from core.dataset.settings import Buckets, Concept
 from core.dataset.taking import Taking
 from core.errors import PictureError
 
-__all__ = ["Note", "Picture", "Survey", "look_through", "proposed_repeats", "survey"]
+COPIES = "The same picture is there more than once"
+
+__all__ = ["COPIES", "Note", "Picture", "Survey", "look_through", "proposed_repeats", "survey"]
 
 
 def survey(
@@ -62,20 +64,19 @@ def proposed_repeats(folder: Path | str) -> int | None:
 
 
 def _general_warnings(entries: list[Entry]) -> Iterator[str]:
-    same: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    same: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for entry in entries:
-        if entry.name not in same[entry.concept, entry.sha256]:
-            same[entry.concept, entry.sha256].append(entry.name)
-    copies = [" = ".join(names) for names in same.values() if len(names) > 1]
+        same[entry.sha256].setdefault(entry.path, entry.name)
+    copies = [" = ".join(names.values()) for names in same.values() if len(names) > 1]
     if copies:
-        yield f"The same picture is there more than once: {listed(copies)}."
+        yield f"{COPIES}: {listed(copies)}."
     whole = [(entry, size) for entry in entries if not entry.tile for size in entry.buckets]
     enlarged = _names(entry for entry, size in whole if resized_size(entry.size, size).width > 2 * entry.width)
     if enlarged:
-        yield f"{len(enlarged)} pictures are enlarged to more than twice their size: {listed(enlarged)}."
+        yield f"{counted(len(enlarged), 'picture')} enlarged to more than twice the size: {listed(enlarged)}."
     cropped = _names(entry for entry, size in whole if size.area / resized_size(entry.size, size).area < 2 / 3)
     if cropped:
-        yield f"{len(cropped)} pictures lose more than a third of their area to the crop: {listed(cropped)}."
+        yield f"{counted(len(cropped), 'picture')} cropped by more than a third of the area: {listed(cropped)}."
 
 
 def _names(entries: Iterable[Entry]) -> list[str]:

@@ -13,7 +13,7 @@ from core.dataset.buckets import Resolution, bucket_for
 from core.dataset.caption_files import CaptionsFound, read_captions, read_prompt_lines
 from core.dataset.companions import check_companion, conditioning_path, mask_path
 from core.dataset.folders import Folder, Passed, why_foreign
-from core.dataset.found import Picture, Survey, listed
+from core.dataset.found import Picture, Survey, counted, listed
 from core.dataset.looks import Job, Look
 from core.dataset.manifest import Entry, Note
 from core.dataset.settings import Buckets
@@ -58,6 +58,7 @@ class Taking:
         found.problems.extend(_shared_captions(folder))
         captions = self._captions(found)
         before = len(found.left_out)
+        used: list[str] = []
         for path, look in zip(folder.pictures, own, strict=True):
             found.pictures.append(Picture(path, folder.index, look))
             try:
@@ -65,19 +66,20 @@ class Taking:
             except PictureError as error:
                 found.left_out.append(Note(printable(path), str(error)))
                 continue
+            used.append(path)
             if look.converted:
                 found.converted.append(Note(printable(path), look.converted))
-        if len(found.left_out) - before == len(own):
+        if not used:
             reasons = listed([f"{folder.name_of(note.path)}: {note.reason}" for note in found.left_out[before:]])
             found.problems.append(f"No picture in the folder {folder.path} can be used: {reasons}")
         found.left_out += [Note(printable(path), why_foreign(path)) for path in folder.foreign]
         passed = self._passed(captions.orphans)
         found.passed.append(passed)
         if folder.index not in found.lines:
-            found.warnings.extend(_caption_warnings(folder, captions.captions))
+            found.warnings.extend(_caption_warnings(folder, used, captions.captions))
         found.warnings.extend(captions.warnings)
         found.warnings.extend(_passed_warnings(passed))
-        found.warnings.extend(self._own_warnings())
+        found.warnings.extend(self._own_warnings(used))
 
     def _captions(self, found: Survey) -> CaptionsFound[str]:
         """The pictures' captions; problems, and the lines of a prompt file, go to what was found."""
@@ -135,24 +137,23 @@ class Taking:
             self._partly.append(name)
         return tuple(sizes)
 
-    def _own_warnings(self) -> Iterator[str]:
+    def _own_warnings(self, used: list[str]) -> Iterator[str]:
         """About masks, conditioning pictures and resolutions."""
         image, where = self.concept.image, f"In {self.folder.path}:"
-        pictures = self.folder.pictures
         if self._partly:
             yield (
-                f"{where} {len(self._partly)} pictures are too small for some of the resolutions and are shown at the "
+                f"{where} {counted(len(self._partly), 'picture')} too small for some of the resolutions, shown at the "
                 f"others: {listed(self._partly)}."
             )
         for wanted, pairs, title in (
-            (image.mask == "file", self.masks, "masks"),
-            (image.conditioning, self.conditionings, "conditioning pictures"),
+            (image.mask == "file", self.masks, "mask"),
+            (image.conditioning, self.conditionings, "conditioning picture"),
         ):
-            without = [self.folder.name_of(path) for path in pictures if path not in pairs]
+            without = [self.folder.name_of(path) for path in used if path not in pairs]
             if wanted and without:
-                yield f"{where} {len(without)} of {len(pictures)} pictures have no {title}: {listed(without)}."
+                yield f"{where} {len(without)} of {counted(len(used), 'picture')} without {title}: {listed(without)}."
             if pairs and not wanted:
-                yield f"{where} there are {len(pairs)} {title}, which are not used: that is off for this concept."
+                yield f"{where} {counted(len(pairs), title)} not used, as that is off for this concept."
 
     def _passed(self, orphans: Iterable[Path]) -> Passed:
         folder = self.folder
@@ -216,30 +217,30 @@ def _shared_captions(folder: Folder) -> Iterator[str]:
         )
 
 
-def _caption_warnings(folder: Folder, captions: dict[str, tuple[str, ...]]) -> Iterator[str]:
+def _caption_warnings(folder: Folder, used: list[str], captions: dict[str, tuple[str, ...]]) -> Iterator[str]:
     concept = folder.concept
-    without = [folder.name_of(path) for path in folder.pictures if not any(captions.get(path, ()))]
+    without = [folder.name_of(path) for path in used if not any(captions.get(path, ()))]
     if without:
         instead = f"the trigger word {concept.trigger_word!r} alone" if concept.trigger_word else "an empty caption"
         wanted = {
             "caption_file": f" ({concept.text.caption_extension} file with text)",
-            "file_name": " in their names",
+            "file_name": " in the name",
             "metadata_file": " in the metadata file",
         }
         yield (
-            f"In {folder.path}: {len(without)} of {len(folder.pictures)} pictures have no caption"
-            f"{wanted.get(concept.text.prompt_source, '')} and are shown with {instead}: {listed(without)}."
+            f"In {folder.path}: {len(without)} of {counted(len(used), 'picture')} without a caption"
+            f"{wanted.get(concept.text.prompt_source, '')}, shown with {instead}: {listed(without)}."
         )
 
 
 def _passed_warnings(passed: Passed) -> Iterator[str]:
-    for names, what in (
-        (passed.orphans, "captions have no picture"),
-        (passed.unread, "caption files are not read, for captions come from elsewhere"),
-        (passed.unpaired, "masks or conditioning pictures have no picture"),
-        (passed.others, "files are neither pictures nor captions and are passed over"),
-        (passed.subfolders, "subfolders are not looked into"),
-        (passed.again, "links lead to folders that were looked into already"),
+    for names, what, more in (
+        (passed.orphans, "caption file", "without picture"),
+        (passed.unread, "caption file", "not read, as captions come from elsewhere"),
+        (passed.unpaired, "mask or conditioning file", "without picture"),
+        (passed.others, "file", "neither picture nor caption, passed over"),
+        (passed.subfolders, "subfolder", "not looked into"),
+        (passed.again, "link", "to folders that were looked into already"),
     ):
         if names:
-            yield f"In {passed.path}: {len(names)} {what}: {listed(names)}."
+            yield f"In {passed.path}: {counted(len(names), what)} {more}: {listed(names)}."

@@ -73,7 +73,7 @@ def test_a_picture_too_small_for_one_resolution_is_shown_at_the_others(make_fold
     found = one(folder, several)
     assert [entry.buckets for entry in found.entries] == [(Size(96, 96),), (Size(96, 96), Size(192, 192))]
     (warning,) = found.warnings
-    assert "1 pictures are too small for some of the resolutions" in warning
+    assert "1 picture too small for some of the resolutions" in warning
     assert "00.png" in warning
     larger = one(folder, several.model_copy(update={"resolution": "192x192, 208x208"}))
     assert "It is 100x100, smaller than 192x192" in str(larger.left_out[0])
@@ -132,7 +132,7 @@ def test_links_that_loop_are_followed_once(make_folder, buckets: Buckets, tmp_pa
     found = one(folder, buckets, subfolders=True)
     names = [entry.name.removeprefix("pictures/") for entry in found.entries]
     assert names == ["00.png", "real/near.png", "out/far.png"]
-    (warning,) = [warning for warning in found.warnings if "links lead" in warning]
+    (warning,) = [warning for warning in found.warnings if "links to" in warning]
     assert all(name in warning for name in ("3 links", "a link", "real/up", "out/back"))
     assert [Path(note.path).name for note in found.left_out] == ["itself.png"]
 
@@ -206,16 +206,16 @@ def test_masks_are_paired_and_never_taken_for_pictures(make_folder, buckets: Buc
     off = one(folder, buckets)
     assert [entry.name for entry in off.entries] == ["pictures/00.png", "pictures/01.png"]
     assert {entry.mask + entry.conditioning for entry in off.entries} == {""}
-    assert any("1 masks, which are not used" in warning for warning in off.warnings)
+    assert any("1 mask not used" in warning for warning in off.warnings)
     found = one(folder, buckets, image=ConceptImage(mask="file", conditioning=True))
     first, second = found.entries
     assert first.mask == sha256_of((folder / "00-masklabel.png").read_bytes())
     assert first.conditioning == sha256_of((folder / "00-condlabel.png").read_bytes())
     assert second.mask == second.conditioning == ""
     text = "\n".join(found.warnings)
-    assert "1 of 2 pictures have no masks: 01.png" in text
-    assert "1 of 2 pictures have no conditioning pictures: 01.png" in text
-    assert "2 masks or conditioning pictures have no picture: 01-masklabel.jpg, gone-masklabel.png" in text
+    assert "1 of 2 pictures without mask: 01.png" in text
+    assert "1 of 2 pictures without conditioning picture: 01.png" in text
+    assert "2 mask or conditioning files without picture: 01-masklabel.jpg, gone-masklabel.png" in text
 
 
 def test_a_mask_of_another_size_or_a_broken_one_leaves_its_picture_out(make_folder, buckets: Buckets) -> None:
@@ -237,7 +237,7 @@ def test_captions_from_a_prompt_file(make_folder, buckets: Buckets, tmp_path: Pa
     assert found.lines == {0: ("a cat", "a dog")}
     assert {entry.captions for entry in found.entries} == {()}
     (warning,) = found.warnings
-    assert "2 caption files are not read" in warning
+    assert "2 caption files not read" in warning
     lines.unlink()
     with pytest.raises(PictureError, match=r"prompts\.txt"):
         one(folder, buckets, text=ConceptText(prompt_source="prompt_file", prompt_path=str(lines)))
@@ -378,8 +378,8 @@ def test_copies_enlargements_and_heavy_crops_are_warned_of(make_folder, buckets:
     (folder / "copy.txt").write_text("cat")
     text = "\n".join(one(folder, buckets).warnings)
     assert "pictures/00.png = pictures/copy.png" in text
-    assert "enlarged to more than twice their size: pictures/01.png" in text
-    assert "crop: pictures/02.png" in text
+    assert "1 picture enlarged to more than twice the size: pictures/01.png" in text
+    assert "1 picture cropped by more than a third of the area: pictures/02.png" in text
 
 
 def test_a_picture_that_changes_is_read_again(make_folder, buckets: Buckets) -> None:
