@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import nullcontext
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.contracts import Framing, Size
 from core.dataset.augment import recoloured
@@ -17,6 +18,7 @@ from core.errors import PictureError
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
+    from PIL.ImageCms import ImageCmsTransform
     from torch import Tensor
 
     from core.dataset.manifest import Entry, Tile
@@ -40,8 +42,8 @@ _BROKEN = (
     struct.error,
 )
 
-FITTING = "lanczos 1"
-"""How `fit` resizes. Part of the cache's keys: change it when the same picture would come out differently."""
+FITTING = "lanczos 2"
+"""How pictures are read and resized: part of the cache's keys. Change it when one would come out differently."""
 
 
 class Decoded(NamedTuple):
@@ -60,7 +62,7 @@ def load_picture(path: Path | str) -> Image:
     """A picture as RGB, upright. PictureError, naming the file, where it can't be read.
 
     Transparent parts become white, more than 8 bits are scaled to 8, of an animation the first frame is taken,
-    CMYK is converted by its own colour profile where it has one.
+    CMYK, and RGB that isn't sRGB, are converted by their own colour profile where they have one.
     """
     return decode(read_file(path), path).picture
 
@@ -90,7 +92,8 @@ def decode(data: bytes, path: Path | str, background: str = "#ffffff") -> Decode
                 opened.load()
                 if opened.format != "JXL" or getattr(opened, "jpeg", False):  # others of that kind come upright
                     ImageOps.exif_transpose(opened, in_place=True)
-                picture, change, alpha = _to_rgb(opened, background)
+                coloured, colours = _in_srgb(opened)
+                picture, change, alpha = _to_rgb(coloured, background)
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} is no picture, or a broken one.", do="Save it again as PNG or JPEG.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,7 +103,7 @@ def decode(data: bytes, path: Path | str, background: str = "#ffffff") -> Decode
         raise PictureError(f"{path} doesn't fit into memory.", do="Make it smaller.") from error
     except _BROKEN as error:
         raise PictureError(f"{path} is broken or cut off.", f"{error}.", "Copy or download it again.") from error
-    return Decoded(picture, ", ".join([*changes, *([change] if change else [])]), alpha)
+    return Decoded(picture, ", ".join([*changes, *filter(None, (colours, change))]), alpha)
 
 
 def _changes_of_file(opened: Image) -> list[str]:
@@ -184,6 +187,48 @@ def _from_cmyk(image: Image) -> Image:
         if converted is not None:
             return converted
     return image.convert("RGB")
+
+
+def _in_srgb(image: Image) -> tuple[Image, str]:
+    """A picture whose colour profile is not sRGB (phones' Display P3, Adobe RGB), in sRGB, which models are trained on.
+
+    A profile that doesn't fit, or that changes no colour by more than can be seen, is passed over.
+    """
+    profile = image.info.get("icc_profile")
+    found = _to_srgb(profile, image.mode) if profile and image.mode in ("RGB", "RGBA") else None
+    if found is None:
+        return image, ""
+    transform, name = found
+    return transform.apply(image), f"colours of {name}: converted to sRGB"
+
+
+_UNSEEN = 3  # of 255; what profiles of sRGB itself differ by
+
+
+@lru_cache(maxsize=32)
+def _to_srgb(profile: bytes, mode: str) -> tuple[ImageCmsTransform, str] | None:
+    """What brings colours to sRGB, and the profile's name; None where nothing has to be done, or can be."""
+    import numpy as np
+    from PIL import Image, ImageCms
+
+    try:
+        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        transform = ImageCms.ImageCmsTransform(own, srgb, mode, mode, ImageCms.Intent.RELATIVE_COLORIMETRIC)
+        colours = Image.fromarray(_some_colours(), "RGB").convert(mode)
+        change = np.abs(np.asarray(transform.apply(colours), int) - np.asarray(colours, int)).max()
+        name = ImageCms.getProfileDescription(own).strip() or "another profile"
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return (transform, name[:60]) if change > _UNSEEN else None
+
+
+def _some_colours() -> Any:
+    """5 x 5 x 5 colours as a picture, 5 25 3."""
+    import numpy as np
+
+    steps = np.linspace(0, 255, 5).astype(np.uint8)
+    return np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(5, 25, 3)
 
 
 def resized_size(picture: Size, bucket: Size) -> Size:

@@ -432,3 +432,50 @@ def test_a_mask_lies_where_its_picture_lies(width: int, height: int, view: View,
     assert ((seen > 0.98) <= (masked > 0.4)).all()
     assert ((seen < 0.02) <= (masked < 0.6)).all()
     assert abs(float(seen.mean() - masked.mean())) < 0.05
+
+
+def profile_of(*primaries: tuple[float, float, float]) -> bytes:
+    """The profile of a colour space with sRGB's curve and other primaries (their XYZ under D50)."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    (count,) = struct.unpack_from(">I", data, 128)
+    places = {}
+    for index in range(count):
+        name, offset, _ = struct.unpack_from(">4sII", data, 132 + 12 * index)
+        places[name] = offset
+    for name, values in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True):
+        struct.pack_into(">3i", data, places[name] + 8, *(round(value * 65536) for value in values))
+    return bytes(data)
+
+
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+DISPLAY_P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+
+
+def test_the_colours_of_a_phone_become_srgb() -> None:
+    """Against the formula: linear light, P3's primaries, sRGB's, and its curve again (IEC 61966-2-1), in float64."""
+    picture = noise(64, 48)
+    decoded = decode(data_of(picture, "PNG", icc_profile=profile_of(*DISPLAY_P3)), "a.png")
+    assert "converted to sRGB" in decoded.converted
+    encoded = np.asarray(picture, np.float64) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    to_srgb = np.linalg.inv(np.array(SRGB).T) @ np.array(DISPLAY_P3).T
+    linear = np.clip(linear @ to_srgb.T, 0, 1)
+    expected = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+    assert np.abs(np.asarray(decoded.picture, np.float64) - expected).max() < 2.5
+    assert np.abs(np.asarray(decoded.picture, int) - np.asarray(picture, int)).max() > 30
+
+
+@pytest.mark.parametrize("profile", [profile_of(*SRGB), b"nonsense"])
+def test_a_profile_of_srgb_or_of_nothing_changes_no_bit(profile: bytes) -> None:
+    picture = noise(64, 48)
+    decoded = decode(data_of(picture, "PNG", icc_profile=profile), "a.png")
+    assert decoded.converted == ""
+    assert np.array_equal(np.asarray(decoded.picture), np.asarray(picture))
+
+
+def test_what_is_transparent_stays_so_with_a_profile() -> None:
+    picture = noise(64, 48).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize((64, 48)))
+    decoded = decode(data_of(picture, "PNG", icc_profile=profile_of(*DISPLAY_P3)), "a.png")
+    assert decoded.alpha is not None
+    assert np.array_equal(np.asarray(decoded.alpha), np.asarray(picture.getchannel("A")))
