@@ -92,9 +92,88 @@ def test_every_panel_opens(page: Any) -> None:
     select_cell(page, "panel.train()")
     execute(page, "notebook:run-all-above")
     page.get_by_text("Ready to train.").wait_for()
-    assert page.get_by_text("44 pictures").is_visible()
+    page.get_by_text("44 pictures", exact=True).wait_for()
+    assert page.locator(".ochre-tile").count() == 2
+    assert page.locator(".ochre-tile img").count() == 6
     assert page.locator(".ochre-pictures img").count() == 8
     assert page.locator(".ochre").count() == 6
+
+
+def tile(page: Any, name: str) -> Any:
+    """The small card of a concept."""
+    return page.locator(".ochre-tile").filter(has=page.get_by_role("button", name=name, exact=True))
+
+
+def test_a_concept_is_added_by_keyboard_and_looked_at(page: Any, folder: Path) -> None:
+    mine = folder / "mine" / "10_glim"
+    shutil.copytree(ROOT / "demo" / "pictures", mine)
+    (mine / "broken.png").write_bytes(b"no picture")
+    page.get_by_role("button", name="Add a concept").focus()
+    page.keyboard.press("Enter")
+    details = page.locator(".ochre-details")
+    details.get_by_label("Name", exact=True).fill("mine")
+    details.get_by_label("Folder", exact=True).fill("mine/10_glim")
+    page.keyboard.press("Tab")
+    tile(page, "mine").get_by_text("21 pictures").wait_for()
+    assert tile(page, "mine").locator("img").count() == 3
+    details.get_by_role("button", name="Use 10").click()
+    tile(page, "mine").get_by_text("standard · 10×").wait_for()
+    details.get_by_role("button", name="Augmentation").focus()
+    page.keyboard.press("Enter")
+    details.get_by_label("Mirror", exact=True).select_option("random")
+    page.get_by_role("button", name="Look at the pictures").click()
+    page.get_by_text("64 pictures", exact=True).wait_for()
+    page.get_by_text("20 pictures (and 1 left out), each shown 10 times in an epoch").wait_for()
+    assert page.get_by_text("only one version of it is kept").is_visible()
+    picture(page, "concepts", ".ochre:has(.ochre-tiles)")
+
+
+def test_every_picture_is_in_the_report(page: Any) -> None:
+    page.get_by_role("button", name="Every picture (65)").click()
+    page.get_by_text("1 to 25 of 65").wait_for()
+    page.get_by_label("Show", exact=True).select_option("Left out (1)")
+    page.locator(".ochre-table td", has_text="10_glim/broken.png").wait_for()
+    assert page.locator(".ochre-table tbody tr").count() == 1
+
+
+def test_a_concept_in_numbers(page: Any) -> None:
+    page.locator(".ochre-details").get_by_role("button", name="Statistics").click()
+    page.locator(".ochre-details .ochre-bars", has_text="on an orange ground").wait_for()
+    assert page.locator(".ochre-details").get_by_text("20 pictures, and 1 left out").is_visible()
+    picture(page, "statistics", ".ochre-details")
+
+
+def test_what_the_model_will_see(page: Any) -> None:
+    page.get_by_role("button", name="What the model will see").click()
+    page.get_by_text("Drawn from epoch 1").wait_for()
+    assert page.locator(".ochre-seen img").count() == 8
+    page.get_by_role("button", name="Others").click()
+    page.get_by_text("Drawn from epoch 2").wait_for()
+    picture(page, "model_sees", ".ochre-tabbed:has(.ochre-seen)")
+
+
+def test_a_wrong_value_marks_the_card(page: Any) -> None:
+    details = page.locator(".ochre-details")
+    details.get_by_role("button", name="General").click()
+    details.get_by_label("Repeats", exact=True).fill("many")
+    page.keyboard.press("Tab")
+    tile(page, "mine").get_by_text("1 to correct").wait_for()
+    assert details.get_by_label("Repeats", exact=True).input_value() == "many"
+    details.get_by_role("button", name="General (1 to correct)").wait_for()
+
+
+def test_a_concept_is_removed_and_put_back(page: Any) -> None:
+    details = page.locator(".ochre-details")
+    details.get_by_role("button", name="Remove").click()
+    details.wait_for(state="detached")
+    assert page.locator(".ochre-tile").count() == 2
+    page.get_by_role("button", name="Put it back").click()
+    tile(page, "mine").wait_for()
+    tile(page, "mine").get_by_role("button", name="mine").click()
+    details.get_by_role("button", name="Remove").click()
+    details.wait_for(state="detached")
+    page.get_by_role("button", name="Look at the pictures").click()
+    page.get_by_text("44 pictures", exact=True).wait_for()
 
 
 def test_a_wrong_value_stays_and_is_explained(page: Any) -> None:
@@ -152,6 +231,10 @@ def test_a_setting_can_be_changed_more_than_once_while_it_trains(page: Any) -> N
 
 
 def test_every_input_has_a_name(page: Any) -> None:
+    tile(page, "glim").get_by_role("button", name="glim").click()
+    page.get_by_role("button", name="Saved sets and import").click()
+    page.get_by_label("From kohya", exact=True).wait_for()
+    page.locator(".ochre-details").get_by_label("Trigger word", exact=True).wait_for()
     names = page.locator(".ochre input:visible, .ochre select:visible").evaluate_all(
         "inputs => inputs.map(input => (input.labels?.[0]?.innerText || input.ariaLabel || '').trim())"
     )

@@ -22,7 +22,7 @@ class KohyaBox:
         self._take_over = TakeOver(form)
         self._read: Imported | None = None
         self.path = _path("From kohya", "dataset.toml, or a folder with folders such as 10_cat")
-        self.regularisation = _path("Regularisation", "folder beside it, if there is one; with a folder only")
+        self.regularisation = _path("Regularisation", "the folder of regularisation folders, if any")
         self.read = ipw.Button(description="Read", icon="folder-open", tooltip="Shows what is understood.")
         self.add = ipw.Button(description="Add these concepts", icon="plus")
         self.replace = ipw.Button(description="Put them in place of the present ones")
