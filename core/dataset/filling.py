@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from types import TracebackType
 
 from torch import Tensor
@@ -14,16 +15,19 @@ from torch import Tensor
 from core.contracts import Size
 from core.dataset.cache import Cache, Kind
 from core.dataset.encoders import ImageEncoder, TextEncoder, chunks, encode_captions, encode_pictures
-from core.dataset.pixels import Pixels, read_pixels
+from core.dataset.pixels import Pixels, read_together
 from core.dataset.read_ahead import read_ahead
 from core.dataset.views import Shown
+from core.errors import OchreError
 
 Report = Callable[[int, int], None]
 
 READERS = 8
 """Threads that read pictures at most; no more than the machine has cores."""
 
-_MEMORY = 512 * 2**20  # bytes of pixels that may be read ahead
+_MEMORY = 2**30  # bytes that pictures being read and pixels read ahead may take
+_MOST = 64  # groups that are read ahead at most, however small they are
+_GROUP = 16  # pictures that are read in one go at most
 
 
 def fill_latents(
@@ -45,20 +49,28 @@ def fill_latents(
     report(done, len(keys))
     batches = _batches(missing, encoder.batch_size)
 
-    def read(pair: tuple[str, Shown]) -> Pixels | None:
+    def read(group: Sequence[tuple[str, Shown]]) -> list[Pixels | OchreError | None]:
         """None: another run has encoded it meanwhile."""
-        key, shown = pair
-        return None if cache.path("latents", key).exists() and cache.has("latents", key) else read_pixels(shown)
+        wanted = {key: shown for key, shown in group if not cache.has("latents", key)}
+        found = dict(zip(wanted, _read(list(wanted.values())), strict=True))
+        return [found.get(key) for key, _ in group]
 
-    in_order, (ahead, threads) = [pair for batch in batches for pair in batch], _width(batches, encoder.batch_size)
-    with closing(read_ahead(read, in_order, ahead, threads)) as pixels, _Writer(cache) as writer:
+    threads, groups = min(READERS, cores()), _groups(batches)
+    with closing(read_ahead(read, groups, _MEMORY, threads, _memory_of)) as ahead, _Writer(cache) as writer:
+        pixels = chain.from_iterable(ahead)
         for batch in batches:
             if should_stop():
                 return False
-            made = [(key, shown, picture) for key, shown in batch if (picture := next(pixels)) is not None]
-            encoded = encode_pictures([picture for *_, picture in made], [shown for _, shown, _ in made], encoder)
-            for (key, *_), tensors in zip(made, encoded, strict=True):
-                writer.put("latents", key, tensors)
+            made: dict[str, Shown] = {}
+            pictures: list[Pixels] = []
+            for (key, shown), found in zip(batch, pixels, strict=False):
+                if isinstance(found, OchreError):
+                    raise found
+                if found is not None:
+                    made[key] = shown
+                    pictures.append(found)
+            encoded = encode_pictures(pictures, list(made.values()), encoder)
+            writer.put("latents", dict(zip(made, encoded, strict=True)))
             done += len(batch)
             report(done, len(keys))
     return True
@@ -81,15 +93,14 @@ def fill_text(
             if should_stop():
                 return False
             encoded = encode_captions([caption for _, caption in chunk], encoder)
-            for (key, _), tensors in zip(chunk, encoded, strict=True):
-                writer.put("text", key, tensors)
+            writer.put("text", dict(zip((key for key, _ in chunk), encoded, strict=True)))
             done += len(chunk)
             report(done, len(keys))
     return True
 
 
 def _batches(missing: Iterable[tuple[str, Shown]], size: int) -> list[Sequence[tuple[str, Shown]]]:
-    """Batches of one bucket each; what is cut from one file stays together, so that it is read once."""
+    """Batches of one bucket each; the views of one file follow one another."""
     buckets: defaultdict[Size, list[tuple[str, Shown]]] = defaultdict(list)
     for pair in missing:
         buckets[pair[1].view.bucket].append(pair)
@@ -100,11 +111,33 @@ def _batches(missing: Iterable[tuple[str, Shown]], size: int) -> list[Sequence[t
     ]
 
 
-def _width(batches: Sequence[Sequence[tuple[str, Shown]]], batch_size: int) -> tuple[int, int]:
-    """How many pictures are read ahead (two batches and what the threads hold, or what fits), on how many threads."""
-    threads = min(READERS, cores())
-    largest = max((12 * batch[0][1].view.bucket.area for batch in batches), default=1)
-    return max(batch_size, min(2 * batch_size + threads, _MEMORY // largest)), threads
+def _read(shown: Sequence[Shown]) -> list[Pixels] | list[Pixels | OchreError]:
+    """What is wrong with a picture comes in its place, so that those before it are encoded."""
+    try:
+        return read_together(shown)
+    except OchreError as error:
+        if len(shown) == 1:
+            return [error]
+    return [found for one in shown for found in _read([one])]
+
+
+def _groups(batches: Iterable[Sequence[tuple[str, Shown]]]) -> Iterator[list[tuple[str, Shown]]]:
+    """All pairs in order, as many together as a thread reads in one go: large files alone, but all views of one."""
+    group: list[tuple[str, Shown]] = []
+    for pair in chain.from_iterable(batches):
+        other = group and group[-1][1].entry.path != pair[1].entry.path
+        if len(group) == _GROUP or (other and _memory_of([*group, pair]) > _MEMORY // _MOST):
+            yield group
+            group = []
+        group.append(pair)
+    if group:
+        yield group
+
+
+def _memory_of(group: Sequence[tuple[str, Shown]]) -> int:
+    """Bytes that a group takes while it is read: the decoded pictures, and pixels and mask of each view."""
+    whole = {shown.entry.path: 3 * shown.entry.size.area for _, shown in group}
+    return max(sum(whole.values()) + sum(16 * shown.view.bucket.area for _, shown in group), _MEMORY // _MOST)
 
 
 def cores() -> int:
@@ -113,19 +146,23 @@ def cores() -> int:
 
 
 class _Writer:
-    """Writes entries on a thread, few of them waiting. What goes wrong is raised at a later entry, or at the end."""
+    """Writes entries on a thread, few batches waiting. What goes wrong is raised at a later one, or at the end."""
 
-    WAITING = 32
+    WAITING = 8
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="cache-writer")
         self._pending: deque[Future[None]] = deque()
 
-    def put(self, kind: Kind, key: str, tensors: Mapping[str, Tensor]) -> None:
-        self._pending.append(self._pool.submit(self._cache.put, kind, key, tensors))
+    def put(self, kind: Kind, entries: Mapping[str, Mapping[str, Tensor]]) -> None:
+        self._pending.append(self._pool.submit(self._write, kind, entries))
         while len(self._pending) > self.WAITING or (self._pending and self._pending[0].done()):
             self._pending.popleft().result()
+
+    def _write(self, kind: Kind, entries: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for key, tensors in entries.items():
+            self._cache.put(kind, key, tensors)
 
     def __enter__(self) -> _Writer:
         return self

@@ -12,20 +12,30 @@ Result = TypeVar("Result")
 
 
 def read_ahead(
-    work: Callable[[Item], Result], items: Iterable[Item], ahead: int = 1, threads: int = 1
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    ahead: int = 1,
+    threads: int = 1,
+    cost: Callable[[Item], int] = lambda item: 1,
 ) -> Generator[Result]:
-    """`work(item)` for each item, in order, at most `ahead` items ahead. An error comes in its result's place.
+    """`work(item)` for each item, in order, on threads. An error comes in its result's place.
 
+    ahead: how much the items that are in work, or done and not yet taken, may cost together besides the next one.
     Closing the iterator waits for the items in work and starts no other.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read-ahead")
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[int, Future[Result]]] = deque()
+    total = 0
     try:
         for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
+            price = cost(item)
+            pending.append((price, pool.submit(work, item)))
+            total += price
+            while total > ahead and len(pending) > 1:
+                price, first = pending.popleft()
+                yield first.result()
+                total -= price
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[1].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

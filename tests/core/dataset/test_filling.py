@@ -19,8 +19,10 @@ from core.dataset import filling
 from core.dataset.cache import Cache
 from core.dataset.encoders import ImageEncoder, TextEncoder
 from core.dataset.filling import fill_latents, fill_text
+from core.dataset.manifest import Entry, Tile
+from core.dataset.pictures import Decoded, decode
 from core.dataset.read_ahead import read_ahead
-from core.dataset.settings import Buckets, Concept
+from core.dataset.settings import Buckets, Concept, ConceptImage
 from core.dataset.survey import survey
 from core.dataset.views import Shown, View
 from core.errors import OchreError, PictureError
@@ -229,14 +231,51 @@ def test_a_cache_that_vanishes_into_a_file_is_an_error_with_its_name(
     assert str(tmp_path / "cache") in str(caught.value)
 
 
-def test_how_far_is_read_ahead_is_bounded_by_memory(monkeypatch: pytest.MonkeyPatch, shown: list[Shown]) -> None:
-    monkeypatch.setattr(filling, "cores", lambda: 64)
-    small, large = shown[0], shown[0]._replace(view=View(Size(2048, 2048)))
-    assert filling._width([[("key", small)]], 4) == (16, 8)
-    ahead, threads = filling._width([[("key", small)], [("key", large)]], 4)
-    assert (ahead, threads) == (10, 8)
-    assert ahead * 12 * 2048**2 <= 512 * 2**20
-    assert filling._width([[("key", large)]], 64) == (64, 8), "a batch has to fit in any case"
+def tiles(entry: Entry, count: int) -> list[Shown]:
+    found = [dataclasses.replace(entry, tile=Tile(Size(100, 160), 4 * n, 8 * n, 32)) for n in range(count)]
+    return [Shown(tile, View(Size(32, 32)), ConceptImage()) for tile in found]
+
+
+def test_tiles_of_a_picture_are_cut_from_one_reading_of_it(
+    shown: list[Shown], counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def reading(data: bytes, path: str, background: str) -> Decoded:
+        read.append(Path(path).name)
+        return decode(data, path, background)
+
+    monkeypatch.setattr("core.dataset.pixels.decode", reading)
+    wanted = [one for pair in zip(tiles(shown[5].entry, 9), tiles(shown[6].entry, 9), strict=True) for one in pair]
+    cache, encoder = Cache(tmp_path / "cache"), ImageEncoder(counting.images, "vae", "fp32", 4)
+    assert fill_latents(wanted, cache, encoder)
+    assert sorted(read) == ["05.png", "06.png"]
+    assert counting.calls == [4] * 5
+    alone = Cache(tmp_path / "alone")
+    for one in wanted:
+        fill_latents([one], alone, encoder)
+        together, single = (which.get("latents", encoder.key(one)) for which in (cache, alone))
+        assert together is not None and single is not None
+        assert torch.equal(together["latents"], single["latents"])
+
+
+def test_how_far_is_read_ahead_is_bounded_by_memory(shown: list[Shown]) -> None:
+    small, photo = shown[0], dataclasses.replace(shown[0].entry, width=6000, height=4000)
+    large = Shown(photo, View(Size(1024, 1024)), ConceptImage())
+    cost = filling._memory_of([("key", large)])
+    assert cost == 3 * 6000 * 4000 + 16 * 1024**2
+    assert 8 < filling._MEMORY // cost < 16
+    assert filling._MEMORY // filling._memory_of([("key", small)]) == 64
+    assert filling._memory_of([("key", large)] * 5) == cost + 4 * 16 * 1024**2
+
+
+def test_read_ahead_counts_what_items_cost() -> None:
+    started: list[int] = []
+    results = read_ahead(started.append, [1, 1, 1, 6, 1, 9, 1, 1], ahead=8, threads=1, cost=lambda item: item)
+    next(results)
+    results.close()
+    assert len(started) <= 4, "1 + 1 + 1 + 6 is more than 8"
+    assert len(list(read_ahead(str, [5, 5, 5], ahead=1, cost=lambda item: item))) == 3
 
 
 def test_read_ahead_keeps_order_is_bounded_and_closes() -> None:

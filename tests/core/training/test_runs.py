@@ -100,7 +100,8 @@ def test_the_file_has_kohyas_metadata(train: Train) -> None:
 
 @pytest.mark.parametrize("memory", [{"latent_caching": False}, {"text_caching": False}], ids=str)
 def test_caching_changes_nothing(memory: dict[str, bool], train: Train, tmp_path: Path) -> None:
-    concept = {"image": {"flip": True}, "text": {"shuffle_tags": True, "caption_dropout": 0.2}}
+    """With as many versions of a picture kept as it is shown times. (Kept versions of captions are drawn otherwise.)"""
+    concept = {"image": {"flip": "random"}, "image_variations": 2, "text": {"caption_dropout": 0.2}}
     with_cache = result(train, "sd15", {"concept": concept})
     changes = {"concept": concept, "memory": memory, "saving": {"workspace": str(tmp_path / "other")}}
     assert_equal(with_cache, result(train, "sd15", changes))
