@@ -326,7 +326,7 @@ class Plan:
 
     def _text(self, concept: Concept, index: int, times_shown: int, epoch: int = 0, sample: int = 0) -> str:
         entry = self.entries[index]
-        captions = self.lines.get(entry.concept, entry.captions)
+        captions = entry.captions or self.lines.get(entry.concept, ())  # tiles may have captions of their own
         draw = CaptionDraw(self.seed, entry.key, times_shown, epoch, sample, self._keeps_text)
         return caption_for(concept, captions, draw)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ _TEXT_FACTS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token
 
 class StoppedEarly(Exception):
     """The user stopped the run before its first step."""
+
+
+def in_good_time(title: str, report: Callable[[Event], None]) -> Callable[[int, int], None]:
+    """Tells how much is done, and of how much: the last, and before it what comes in good time."""
+    told = -math.inf
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told >= _TOLD:
+            told = time.monotonic()
+            report(Phase(title=title, done=done, total=total))
+
+    return tell
 
 
 @dataclass
@@ -111,6 +125,7 @@ class Encoding:
             fingerprint=identity(vae, _VAE_FACTS),
             dtype="fp32 tiled" if self.config.memory.vae_tiling else "fp32",
             batch_size=self.config.memory.encode_batch_size,
+            inpainting=model.inpainting,
         )
         wanted = plan.images(self.config.training.epochs)
         caching = self.config.memory.latent_caching
@@ -119,7 +134,7 @@ class Encoding:
         self._check_pictures(plan, wanted, encoder)
         vae.to(self.accelerator.device)
         if caching:
-            progress = self._progress("Caching pictures")
+            progress = in_good_time("Caching pictures", self.report)
             self._finish(fill_latents(wanted, self.cache, encoder, progress, self.should_stop))
             vae.to("cpu")
             give_back_host_memory()
@@ -155,22 +170,14 @@ class Encoding:
         if self.config.memory.text_caching:
             captions = plan.captions(self.config.training.epochs)
             self.usage.record("text", map(encoder.key, captions))
-            self._finish(fill_text(captions, self.cache, encoder, self._progress("Caching captions"), self.should_stop))
+            self._finish(
+                fill_text(
+                    captions, self.cache, encoder, in_good_time("Caching captions", self.report), self.should_stop
+                )
+            )
             del model.parts[part]
             give_back_host_memory()
         return encoder
-
-    def _progress(self, title: str) -> Callable[[int, int], None]:
-        """Tells the first and the last, and between them what comes in good time."""
-        told = 0.0
-
-        def report(done: int, total: int) -> None:
-            nonlocal told
-            if done == total or time.monotonic() - told >= _TOLD:
-                told = time.monotonic()
-                self.report(Phase(title=title, done=done, total=total))
-
-        return report
 
     @staticmethod
     def _finish(whole: bool) -> None:

@@ -112,10 +112,10 @@ class Run:
         return stack
 
     def conditions(self, batch: Batch) -> Conditions:
-        """What the denoiser is told of a batch, on the device."""
+        """What the denoiser is told and shown of a batch, on the device."""
         encoded = self.texts.complete(batch.captions, batch.encoded)
-        collated = self.family.collate(encoded, batch.framings)
-        return Conditions({name: tensor.to(self.device) for name, tensor in collated.tensors.items()})
+        told = self.family.collate(encoded, batch.framings).tensors | batch.controls
+        return Conditions({name: tensor.to(self.device) for name, tensor in told.items()})
 
     # -- what is due when
 
@@ -189,7 +189,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     base = find_base(config)
     check_parts(config, base.family)
     usage = begin_usage(config, folder.path)
-    plan = batch_plan(config, frozen_manifest(config, folder, report), accelerator.num_processes)
+    plan = batch_plan(config, frozen_manifest(config, folder, usage.cache.folder, report), accelerator.num_processes)
     previews = previews_of(config)
     prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
     model = base.empty_model(config)
