@@ -521,7 +521,7 @@ def test_a_password_in_the_address_is_used_and_never_told(ollama, entries, capti
         caption(entries, concept_for(f"http://me:pass%20word@127.0.0.1:{unused_port()}", caption_failure="stop"))
     with pytest.raises(OchreError) as malformed:
         caption(entries, concept_for("http://me:pass%20word/x@127.0.0.1", caption_failure="stop"))
-    for address in ("http://me:pass%20word@h?key=pass", "ftp://me:pass%20word@h"):
+    for address in ("http://me:pass%20word@h", "http://me:pass%20word@h?key=pass", "ftp://me:pass%20word@h"):
         (problem,) = concept_for(address).image.detail_crops.check()
         told.warnings.append(str(problem))
     kept = "".join(path.read_text(encoding="utf-8") for path in files(tmp_path))
