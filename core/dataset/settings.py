@@ -198,7 +198,7 @@ class DetailCrops(Settings):
             # without the address itself, which may hold a password
             yield Problem("caption_endpoint", "must be an address such as http://127.0.0.1:11434")
         elif "@" in self.caption_endpoint:
-            yield Problem("caption_endpoint", "must not hold a name and password, which would stand in run.toml")
+            yield Problem("caption_endpoint", "must not hold credentials, which would stand in run.toml")
 
 
 def _strength(title: str, change: str, description: str, limit: float = 1.0) -> Any:
