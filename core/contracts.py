@@ -168,6 +168,7 @@ class Family(ABC):
     latent_channels: ClassVar[int]
     latent_scale: ClassVar[int]
     text_parts: ClassVar[tuple[Part, ...]]
+    variants: ClassVar[tuple[str, ...]]  # kinds of its models that can be trained: "base", "inpainting"
     # layer group -> regular expression over module paths, for each part that a network may change
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]]
     # names that go into a saved file's metadata
@@ -187,7 +188,7 @@ class Family(ABC):
     def load(self, source: Path, parts: Sequence[Part], dtypes: Mapping[Part, Any]) -> Model:
         """Load the named parts (with their tokenizers) from a single file or a diffusers folder, on the CPU.
 
-        Parts come frozen and in eval mode; prediction and zero_terminal_snr are what the source says.
+        Parts come frozen and in eval mode; prediction, zero_terminal_snr and inpainting are what the source says.
         dtypes: part -> torch.dtype, fp32 where missing. A VAE is never loaded in fp16, in which it can overflow.
         Raises ModelFileError where a part is missing or isn't of this family.
         """
@@ -214,18 +215,18 @@ class Family(ABC):
 
     @abstractmethod
     def predict(self, model: Model, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
-        """The denoiser's output, of the shape of `noisy`."""
+        """The denoiser's output, of the shape of `noisy`. conditions: a batch's controls are among them."""
 
     @abstractmethod
     def preview(self, model: Model, positive: Encoded, negative: Encoded, request: PreviewRequest) -> Image:
-        """Draw a picture with the model as it stands."""
+        """Draw a picture with the model as it stands; an inpainting model draws all of it."""
 
     @abstractmethod
     def lora_name(self, model: Model, part: Part, module_path: str) -> str:
         """The name that kohya and the programs after it give a module: `lora_unet_...`."""
 
     @abstractmethod
-    def tiny(self) -> Model:
+    def tiny(self, variant: str = "base") -> Model:
         """A real model of this family with few random weights, built offline."""
 
 

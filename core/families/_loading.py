@@ -47,7 +47,7 @@ def load_part(source: Path, part: Part, family: str, configs: Path, dtype: torch
 
     with open_tensors(source) as reader:
         state = read_part(reader, part, family)
-        return assemble(part, configs / FOLDERS[part], state, dtype, source)
+        return assemble(part, configs / FOLDERS[part], state, dtype, source, _input_channels(state))
 
 
 def load_from_folder(folder: Path, part: Part, dtype: torch.dtype) -> nn.Module:
@@ -94,15 +94,28 @@ def load_vae_file(source: Path, configs: Path, dtype: torch.dtype) -> nn.Module:
         return assemble("vae", configs / FOLDERS["vae"], read_vae(reader), dtype, source)
 
 
-def assemble(part: Part, config: Path, state: dict[str, Tensor], dtype: torch.dtype, source: Path) -> nn.Module:
+def _input_channels(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """What a UNet's weights say of its input: an inpainting model's has more channels than the configs say."""
+    return {"in_channels": state["conv_in.weight"].shape[1]} if "conv_in.weight" in state else {}
+
+
+def assemble(
+    part: Part,
+    config: Path,
+    state: dict[str, Tensor],
+    dtype: torch.dtype,
+    source: Path,
+    changes: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """A frozen module after a config folder, with the tensors of `state` (which is emptied) as its weights.
 
-    No memory is taken for weights that would be overwritten. ModelFileError, naming `source`, if they don't fit.
+    No memory is taken for weights that would be overwritten. changes: what is other than in the config.
+    ModelFileError, naming `source`, if they don't fit.
     """
     from core.weights.layouts import fit_clip_names
     from core.weights.layouts.clip import canonical_clip_names
 
-    module = build_part(part, config).eval().requires_grad_(False)
+    module = build_part(part, config, changes).eval().requires_grad_(False)
     expected = module.state_dict()
     if part.startswith("text_"):
         fitted = fit_clip_names(canonical_clip_names(state), expected)
@@ -115,13 +128,13 @@ def assemble(part: Part, config: Path, state: dict[str, Tensor], dtype: torch.dt
     return module
 
 
-def build_part(part: Part, config: Path) -> nn.Module:
-    """A part after its config folder; parameters are on the meta device, buffers are real."""
+def build_part(part: Part, config: Path, changes: Mapping[str, Any] | None = None) -> nn.Module:
+    """A part after its config folder, with changes; parameters are on the meta device, buffers are real."""
     from accelerate import init_empty_weights
 
     # Buffers (CLIP's position numbers) aren't in files, so they must be real from the start.
     with init_empty_weights(include_buffers=False):
-        return BUILDERS[part](json.loads((config / "config.json").read_text(encoding="utf-8")))
+        return BUILDERS[part](json.loads((config / "config.json").read_text(encoding="utf-8")) | (changes or {}))
 
 
 def _unet(config: dict[str, Any]) -> nn.Module:

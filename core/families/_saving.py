@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from core.families._stable_diffusion import CONFIGS
 def save_folder(model: Model, folder: Path) -> Path:
     """Write every part, tokenizer and config; diffusers' pipelines read it."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CONFIGS / model.family / "model_index.json", folder)
+    (folder / "model_index.json").write_text(json.dumps(_index(model), indent=2), encoding="utf-8")
     module: Any
     for part, module in model.parts.items():
         module.save_pretrained(folder / FOLDERS[part])
@@ -30,6 +29,17 @@ def save_folder(model: Model, folder: Path) -> Path:
     (folder / "scheduler").mkdir(exist_ok=True)
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule, indent=2), encoding="utf-8")
     return folder
+
+
+def _index(model: Model) -> dict[str, Any]:
+    """What diffusers' pipelines read first: their own name, and their parts."""
+    index = json.loads((CONFIGS / model.family / "model_index.json").read_text(encoding="utf-8"))
+    if model.inpainting:
+        from diffusers import __version__
+
+        index["_class_name"] = index["_class_name"].replace("Pipeline", "InpaintPipeline")
+        index["_diffusers_version"] = __version__  # which the inpainting pipelines ask for
+    return index
 
 
 def save_single_file(model: Model, path: Path, metadata: Mapping[str, str] | None = None) -> Path:

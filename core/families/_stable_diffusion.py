@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.contracts import Conditions, Encoded, Family, Framing, Match, Model, Part, PreviewRequest
 from core.errors import ModelFileError
+from core.families._unet_facts import VARIANTS
 from core.weights.layouts import UNetShape, kohya_lora_name
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class StableDiffusion(Family):
 
     latent_channels = 4
     latent_scale = 8
+    variants = tuple(VARIANTS)
 
     def __init__(self, configs: Path | None = None) -> None:
         """configs: folder of the parts' configs for single files, which have none; the shipped ones by default."""
@@ -50,6 +52,7 @@ class StableDiffusion(Family):
         model = Model(self.name, {}, {}, loading.noise_schedule(source, self.configs))
         model.prediction = match.prediction or "epsilon"
         model.zero_terminal_snr = match.zero_terminal_snr
+        model.inpainting = match.variant == "inpainting"
         for part in parts:
             dtype = dtypes.get(part, torch.float32)
             dtype = _vae_dtype(dtype) if part == "vae" else dtype
@@ -87,12 +90,16 @@ class StableDiffusion(Family):
             return posterior.mode().float() * vae.config.scaling_factor
 
     def predict(self, model: Model, noisy: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
+        import torch
+
         unet: Any = model.parts["denoiser"]
         # A network in the UNet has a dtype of its own, so `unet.dtype` can't be asked.
         dtype = _inner(unet).conv_in.weight.dtype
         told = {name: tensor.to(noisy.device, dtype) for name, tensor in conditions.tensors.items()}
+        # The order of runwayml's inpainting model and of diffusers' pipelines for it.
+        controls = [told.pop(name) for name in ("mask", "masked_latents")] if model.inpainting else []
         return unet(
-            noisy.to(dtype),
+            torch.cat([noisy.to(dtype), *controls], dim=1) if controls else noisy.to(dtype),
             times,
             encoder_hidden_states=told.pop("hidden"),
             added_cond_kwargs=self._added(conditions, told),
@@ -109,6 +116,8 @@ class StableDiffusion(Family):
         vae: Any = model.parts["vae"]
         weight = next(vae.parameters())
         with sampling.evaluating(model.parts):
+            if model.inpainting:
+                conditions.tensors |= self._all_masked(model, size)
             latents = sampling.draw_latents(
                 sampling.sampler(model),
                 (self.latent_channels, height, width),
@@ -124,14 +133,22 @@ class StableDiffusion(Family):
         shape = _unet_shape(model.parts[part]) if part == "denoiser" else None
         return kohya_lora_name(part, module_path, self.name, shape)
 
-    def tiny(self) -> Model:
+    def tiny(self, variant: str = "base") -> Model:
         from core.families._tiny import build_tiny
 
-        return build_tiny(self.name, self.configs, ["denoiser", "vae", *self.text_parts])
+        return build_tiny(self.name, self.configs, ["denoiser", "vae", *self.text_parts], variant)
 
     def _added(self, conditions: Conditions, told: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """What the UNet takes besides the text."""
         return None
+
+    def _all_masked(self, model: Model, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Controls (batch of 2) for a picture of which nothing is given: to be drawn from the prompt alone."""
+        import torch
+
+        latents = self.encode_images(model, torch.zeros(1, 3, *size))
+        ones = torch.ones(1, 1, *latents.shape[-2:])
+        return {"mask": torch.cat([ones] * 2), "masked_latents": torch.cat([latents] * 2)}
 
     def _match(self, source: Path) -> Match:
         """This family's match for a file or folder. ModelFileError if there is none, or if it can't be trained."""

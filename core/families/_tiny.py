@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.contracts import Model, Part
+from core.families._unet_facts import VARIANTS
 
 _VAE = {"block_out_channels": [8, 16, 16, 16], "norm_num_groups": 4, "sample_size": 64}
 _TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
@@ -36,25 +37,26 @@ _NARROW: Mapping[str, Mapping[Part, Mapping[str, Any]]] = {
 }  # fmt: skip
 
 
-def tiny_config(family: str, part: Part, configs: Path) -> dict[str, Any]:
+def tiny_config(family: str, part: Part, configs: Path, variant: str = "base") -> dict[str, Any]:
     """A part's config, made narrow."""
     from core.families._loading import FOLDERS
 
     config = json.loads((configs / FOLDERS[part] / "config.json").read_text(encoding="utf-8"))
-    return {**config, **_NARROW[family][part]}
+    channels = {"in_channels": VARIANTS[variant]} if part == "denoiser" else {}
+    return {**config, **_NARROW[family][part], **channels}
 
 
-def build_tiny(family: str, configs: Path, parts: Sequence[Part]) -> Model:
+def build_tiny(family: str, configs: Path, parts: Sequence[Part], variant: str = "base") -> Model:
     """The model with random weights, the same each time; the process's generator is left as it was."""
     import torch
 
     from core.families._loading import BUILDERS, TOKENIZERS, load_tokenizer, noise_schedule
 
-    model = Model(family, {}, {}, noise_schedule(configs, configs))
+    model = Model(family, {}, {}, noise_schedule(configs, configs), inpainting=variant == "inpainting")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for part in parts:
-            model.parts[part] = BUILDERS[part](tiny_config(family, part, configs)).eval().requires_grad_(False)
+            model.parts[part] = BUILDERS[part](tiny_config(family, part, configs, variant)).eval().requires_grad_(False)
             if part in TOKENIZERS:
                 model.tokenizers[part] = load_tokenizer(configs, part)
     return model

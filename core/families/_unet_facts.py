@@ -9,6 +9,9 @@ from typing import Any
 
 from core.contracts import Header, Prediction
 
+VARIANTS: Mapping[str, int] = {"base": 4, "inpainting": 9}
+"""Variants of a model that can be trained, and the channels of their UNet's input."""
+
 
 @dataclass(frozen=True)
 class UNetFacts:
@@ -26,16 +29,15 @@ class UNetFacts:
 
     @property
     def refusal(self) -> str:
-        """Why a UNet with more inputs can't be trained yet."""
-        if self.channels == 4:
+        """Why a UNet with other inputs can't be trained yet."""
+        if self.variant in VARIANTS:
             return ""
-        kind = "an inpainting model" if self.channels == 9 else "an editing model"
-        return f"It is {kind} ({self.channels} input channels instead of 4), which Ochre can't train yet."
+        return f"It is an editing model ({self.channels} input channels instead of 4), which Ochre can't train yet."
 
     @property
     def variant(self) -> str:
-        """base, inpainting, or editing."""
-        return {4: "base", 9: "inpainting"}.get(self.channels, "editing")
+        """base, inpainting (of the 9, four are the masked picture's and one is the mask), or editing."""
+        return {channels: variant for variant, channels in VARIANTS.items()}.get(self.channels, "editing")
 
 
 @dataclass(frozen=True)

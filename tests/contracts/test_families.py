@@ -28,9 +28,16 @@ def family(request):
     return FAMILIES[request.param]()
 
 
+@pytest.fixture(scope="module", params=sorted({variant for family in FAMILIES.values() for variant in family.variants}))
+def variant(request, family):
+    if request.param not in family.variants:
+        pytest.skip(f"{family.label} has no {request.param} models")
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def model(family):
-    return family.tiny()
+def model(family, variant):
+    return family.tiny(variant)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +53,21 @@ def framing(side=64):
     return Framing((side, side), (0, 0), (side, side))
 
 
-def test_the_tiny_model_is_small_whole_and_always_the_same(family, model):
+def conditions_of(family, model, encoded, height=8, width=8):
+    """What the denoiser is told of samples, and shown where the model inpaints."""
+    conditions = family.collate(encoded, [framing()] * len(encoded))
+    if model.inpainting:
+        generator = torch.Generator().manual_seed(1)
+        latents = torch.randn(len(encoded), family.latent_channels, height, width, generator=generator)
+        conditions.tensors |= {"mask": (latents[:, :1] > 0).float(), "masked_latents": latents}
+    return conditions
+
+
+def test_the_tiny_model_is_small_whole_and_always_the_same(family, variant, model):
     assert set(model.parts) == {"denoiser", "vae", *family.text_parts}
     assert set(model.tokenizers) == set(family.text_parts)
-    again = family.tiny()
+    again = family.tiny(variant)
+    assert model.inpainting == again.inpainting == (variant == "inpainting")
     for part, module in model.parts.items():
         assert sum(weight.numel() for weight in module.parameters()) > 0
         assert all(map(torch.equal, module.state_dict().values(), again.parts[part].state_dict().values()))
@@ -64,19 +82,20 @@ def test_facts(family):
 
 
 @pytest.mark.parametrize("prediction, zero", [("epsilon", False), ("v_prediction", True)])
-def test_its_files_are_its_own_and_nobody_elses(family, tmp_path, prediction, zero):
-    model = family.tiny()
+def test_its_files_are_its_own_and_nobody_elses(family, variant, tmp_path, prediction, zero):
+    model = family.tiny(variant)
     model.prediction, model.zero_terminal_snr = prediction, zero
     for path in (save_folder(model, tmp_path / "m"), save_single_file(model, tmp_path / "m.safetensors")):
         matches = recognise(path)
         assert [match.family for match in matches] == [family.name]
-        assert matches[0].why
+        assert matches[0].why and matches[0].variant == variant
         assert (matches[0].prediction or "epsilon", matches[0].zero_terminal_snr) == (prediction, zero)
-        assert family.load(path, [], {}).prediction == prediction
+        loaded = family.load(path, [], {})
+        assert (loaded.prediction, loaded.inpainting) == (prediction, variant == "inpainting")
 
 
 def test_prediction_keeps_the_shape_and_gradients_flow(family, model, encoded):
-    conditions = family.collate([encoded["a cat"], encoded[""]], [framing(), framing()])
+    conditions = conditions_of(family, model, [encoded["a cat"], encoded[""]], 8, 16)
     assert all(tensor.shape[0] == 2 for tensor in conditions.tensors.values())
     noisy = torch.randn(2, family.latent_channels, 8, 16, generator=torch.Generator().manual_seed(0))
     noisy.requires_grad_(True)
@@ -97,7 +116,7 @@ def test_the_text_matters_and_trains(family, model):
         weight.requires_grad_(True)
     try:
         one = {part: family.encode_text(model, part, ["a cat"])[0] for part in family.text_parts}
-        conditions = family.collate([one], [framing()])
+        conditions = conditions_of(family, model, [one])
         family.predict(model, noisy, torch.tensor([500]), conditions).square().sum().backward()
         for part, weight in weights.items():
             assert weight.grad is not None and weight.grad.abs().max() > 0, part

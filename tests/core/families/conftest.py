@@ -31,11 +31,11 @@ def model(family) -> Model:
     return shaken(family.tiny())
 
 
-@pytest.fixture(scope="session")
-def saved(family, tmp_path_factory) -> tuple[Model, Any, Any]:
+@pytest.fixture(scope="session", params=["base", "inpainting"])
+def saved(request, family, tmp_path_factory) -> tuple[Model, Any, Any]:
     """A model, its folder and its single file."""
     folder = tmp_path_factory.mktemp(family.name)
-    model = shaken(family.tiny())
+    model = shaken(family.tiny(request.param))
     return model, save_folder(model, folder / "folder"), save_single_file(model, folder / "model.safetensors")
 
 
