@@ -36,13 +36,13 @@ class PagedTable:
         )
         self._place = ipw.HTML()
         self.back = ipw.Button(description="Back", icon="chevron-left", _dom_classes=("ochre-quiet",))
-        self.on = ipw.Button(description="On", icon="chevron-right", _dom_classes=("ochre-quiet",))
+        self.next = ipw.Button(description="Next", icon="chevron-right", _dom_classes=("ochre-quiet",))
         self.kind.observe(self._narrow, "value")
         self.search.observe(self._narrow, "value")
         self.back.on_click(lambda _: self._turn(-1))
-        self.on.on_click(lambda _: self._turn(1))
+        self.next.on_click(lambda _: self._turn(1))
         above = ipw.HBox([self.kind, self.search], _dom_classes=("ochre-filters",))
-        below = ipw.HBox([self.back, self._place, self.on], _dom_classes=("ochre-pager",))
+        below = ipw.HBox([self.back, self._place, self.next], _dom_classes=("ochre-pager",))
         self.widget = ipw.VBox([above, self._table, below])
         self._narrow(None)
 
@@ -64,10 +64,10 @@ class PagedTable:
         start = self._page * ON_A_PAGE
         page = self._numbers[start : start + ON_A_PAGE]
         self._table.value = self._html(page) if page else '<div class="ochre-help">There is none.</div>'
-        self.back.disabled, self.on.disabled = start == 0, start + ON_A_PAGE >= len(self._numbers)
+        self.back.disabled, self.next.disabled = start == 0, start + ON_A_PAGE >= len(self._numbers)
         last = f"{start + 1:,} to {start + len(page):,} of {len(self._numbers):,}" if page else ""
         self._place.value = f'<span class="ochre-help">{last}</span>'
-        for button in (self.back, self.on):
+        for button in (self.back, self.next):
             button.layout.display = "none" if len(self._numbers) <= ON_A_PAGE else None
 
     def _html(self, numbers: Sequence[int]) -> str:

@@ -33,10 +33,11 @@ def file_size(count: int) -> str:
 
 
 def note(title: str, text: str = "", kind: str = "") -> str:
-    """A framed note as HTML. kind: "", "good" or "bad". title and text are plain text."""
+    """A framed note as HTML. kind: "", "good" or "bad". title (which may be empty) and text are plain text."""
     body = "".join(f"<div>{explained(line)}</div>" for line in text.splitlines())
     role = ' role="alert"' if kind == "bad" else ""
-    return f'<div class="ochre-note {kind}"{role}><b>{escape(title)}</b>{body}</div>'
+    head = f"<b>{escape(title)}</b>" if title else ""
+    return f'<div class="ochre-note {kind}"{role}>{head}{body}</div>'
 
 
 def error_note(error: OchreError | Failed) -> str:

@@ -195,7 +195,7 @@ class _Gathered:
             others=passed.others,
             subfolders=passed.subfolders,
             again=passed.again,
-            advice=list(_advice(concept, self.run)),
+            advice=list(advice(concept, self.run)),
         )
 
     def _sizes(self) -> SizeFacts:
@@ -274,7 +274,7 @@ def _foreign(passed: Passed) -> Iterator[PictureFate]:
         yield PictureFate(f"{folder.name}/{name}", path, passed.index, False, why_foreign(path))
 
 
-def _advice(concept: Concept, run: Run) -> Iterator[str]:
+def advice(concept: Concept, run: Run) -> Iterator[str]:
     """Changes that are switched on, and of which only one version is kept; and versions of what never changes."""
     for changes, kept, count, what, setting, cache in (
         (varies(concept.image), run.keeps_images, concept.image_variations, "picture", "image_variations", "latent"),

@@ -71,6 +71,31 @@ def test_a_missing_folder_is_named(panel: LoraTrainer) -> None:
     assert "The folder none doesn&#x27;t exist" in values(panel.pictures())
 
 
+def test_changes_of_which_one_version_is_kept_are_pointed_out_beside_them(panel: LoraTrainer) -> None:
+    cell, form = panel.pictures(), panel.draft.form
+    gallery = panel._pictures.gallery
+    gallery.open(form.cards("concepts").cards[0])
+    assert "only one version" not in values(cell)
+    assert "have changed since" not in values(cell)
+    form.row("concepts.0.image.flip").choose("random")
+    assert "only one version" in values(cell)
+    assert "have changed since" in values(cell)
+    form.row("concepts.0.image_variations").choose(4)
+    assert "only one version" not in values(cell)
+    form.row("concepts.0.image_variations").choose(1)
+    form.replace({"memory.latent_caching": False})
+    assert "only one version" not in values(cell)
+
+
+def test_the_cache_of_the_run_is_looked_at(panel: LoraTrainer) -> None:
+    step, form = panel._pictures, panel.draft.form
+    assert step._cache_folder() == Path("workspaces/cache")
+    form.replace({"saving.workspace": "elsewhere/run"})
+    assert step._cache_folder() == Path("elsewhere/cache")
+    form.replace({"memory.cache_dir": "fast_disk"})
+    assert step._cache_folder() == Path("fast_disk")
+
+
 def test_a_profile_changes_its_own_settings_and_is_undone(panel: LoraTrainer) -> None:
     chooser = panel._profiles._training
     panel.draft.form.replace({"saving.name": "mine", "training.seed": 7})

@@ -23,8 +23,8 @@ def test_every_row_is_on_one_page(table: PagedTable) -> None:
     seen = shown(table)
     assert len(seen) == ON_A_PAGE
     assert table.back.disabled
-    while not table.on.disabled:
-        table.on.click()
+    while not table.next.disabled:
+        table.next.click()
         assert len(shown(table)) <= ON_A_PAGE
         seen += shown(table)
     assert seen == [name for name, _ in ROWS]
@@ -32,10 +32,10 @@ def test_every_row_is_on_one_page(table: PagedTable) -> None:
 
 
 def test_it_is_narrowed_down_by_kind_and_by_words(table: PagedTable) -> None:
-    table.on.click()
+    table.next.click()
     table.kind.value = "Left out"
     assert shown(table) == [f"{number:03d}.png" for number in range(0, 60, 10)]
-    assert table.on.layout.display == "none"
+    assert table.next.layout.display == "none"
     table.search.value = "03"
     assert shown(table) == ["030.png"]
     table.search.value = "nothing"

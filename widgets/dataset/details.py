@@ -15,6 +15,7 @@ from widgets.dataset.uploads import Upload
 from widgets.field import Row, shared
 from widgets.tables import Group, Part
 from widgets.tabs import Tabs
+from widgets.wording import note
 
 GENERAL, STATISTICS = "General", "Statistics"
 IN_GENERAL = ("text",)
@@ -38,13 +39,15 @@ class Refreshed(Protocol):
 class Actions:
     """What the buttons of an open card do.
 
-    statistics: makes what its last tab shows. uploaded: called after pictures were uploaded.
+    statistics: makes what its last tab shows. advice: what in its settings doesn't fit together. uploaded: called
+    after pictures were uploaded.
     """
 
     duplicate: Callable[[Card], None]
     remove: Callable[[Card], None]
     close: Callable[[Card], None]
     statistics: Callable[[Card], Refreshed]
+    advice: Callable[[Card], Sequence[str]]
     uploaded: Callable[[], None]
 
 
@@ -66,11 +69,13 @@ class Details:
         )
         self.tabs.chosen_by_user = self._chosen
         head = ipw.HBox([self._title, *self._buttons()], _dom_classes=("ochre-card-head",))
-        self.widget = ipw.VBox([head, self.tabs.widget], _dom_classes=("ochre-card", "ochre-details"))
+        self._advice = ipw.HTML(layout=shared(ipw.Layout))
+        self.widget = ipw.VBox([head, self.tabs.widget, self._advice], _dom_classes=("ochre-card", "ochre-details"))
 
     def refresh(self) -> None:
         """Show what the concept is now."""
         self._title.value = f"<b>{escape(self._group.label)}</b>"
+        self._advice.value = "".join(note("", line) for line in self._actions.advice(self._card))
         self._propose_repeats()
         for title, tab in self._settings.items():
             wrong = sum(self._tab_of(path) == title for path in self._card.problems)

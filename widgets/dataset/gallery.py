@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -18,17 +18,19 @@ from widgets.tables import Cards
 class Gallery:
     """A form's list of concepts.
 
-    statistics: makes what a card's last tab shows. uploaded: called after pictures were uploaded.
+    statistics: makes what a card's last tab shows. advice: what in a card's settings doesn't fit together. uploaded:
+    called after pictures were uploaded.
     """
 
     def __init__(
         self,
         cards: Cards,
         statistics: Callable[[Card], Refreshed],
+        advice: Callable[[Card], Sequence[str]],
         uploaded: Callable[[], None],
     ) -> None:
         self._cards = cards
-        self._actions = Actions(self.duplicate, self.remove, self.close, statistics, uploaded)
+        self._actions = Actions(self.duplicate, self.remove, self.close, statistics, advice, uploaded)
         self._tiles: dict[Card, Tile] = {}
         self._details: dict[Card, Details] = {}
         self._opened: Card | None = None

@@ -10,7 +10,7 @@ from core.dataset.report import BucketFacts, ConceptFacts, DatasetReport, Pictur
 from widgets.bars import bars
 from widgets.field import to_text
 from widgets.thumbnails import image
-from widgets.wording import facts, note
+from widgets.wording import explained, facts, note
 
 PICTURES_SHOWN = 8
 LINES_SHOWN = 12
@@ -52,7 +52,7 @@ def bucket_bars(buckets: Sequence[BucketFacts]) -> str:
 
 def listed(title: str, lines: Iterable[object], kind: str = "") -> str:
     """Lines under a title, the first ones in sight and the others folded; empty for none."""
-    items = [f"<li>{escape(str(line))}</li>" for line in lines]
+    items = [f"<li>{explained(str(line))}</li>" for line in lines]
     if not items:
         return ""
     more = len(items) - LINES_SHOWN

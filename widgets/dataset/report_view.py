@@ -42,6 +42,12 @@ class ReportView:
         tell = told_on_loop(self._tell)
         self._background.do(lambda: self._looked(tell, tokens), self._show)
 
+    def outdated(self) -> None:
+        """Say that the settings are no longer those of the report."""
+        if self.tabs and self._said not in self.widget.children:
+            self._said.value = '<div class="ochre-help">The settings have changed since. Look again.</div>'
+            self.widget.children = (self._said, self.tabs.widget)
+
     def _tell(self, done: int, total: int) -> None:
         if self._said in self.widget.children:
             self._said.value = f'<div class="ochre-help">Looking at the pictures: {done:,} of {total:,}</div>'

@@ -46,7 +46,7 @@ def gallery(form: Form) -> Gallery:
     cards = form.cards("concepts")
     look = Look(form.data, lambda data: validate(LoraConfig, data))
     counted = lambda card: Statistics(look, lambda: cards.cards.index(card))  # noqa: E731
-    gallery = cards.shown_as = Gallery(cards, counted, lambda: None)
+    gallery = cards.shown_as = Gallery(cards, counted, lambda card: [f"advice on {card.node.label}"], lambda: None)
     form.body("concepts")
     return gallery
 
@@ -100,6 +100,7 @@ def test_pressing_a_card_opens_and_closes_it(gallery: Gallery) -> None:
     dog._name.click()
     assert gallery.opened
     assert "<b>dog</b>" in text(gallery.opened.widget)
+    assert "advice on dog" in text(gallery.opened.widget)
     assert "ochre-open" in dog.widget._dom_classes
     cat._name.click()
     assert "ochre-open" not in dog.widget._dom_classes

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import ipywidgets as ipw
 
+from core.dataset.report import Run
+from core.dataset.reporting import advice
+from core.dataset.settings import Concept
+from core.settings.checks import validate
 from core.training.cache_usage import DEFAULT
 from widgets.body import Card
 from widgets.dataset.cache_box import CacheBox
@@ -28,7 +32,8 @@ class PicturesStep:
         self.report = ReportView(self.look)
         self.cache = CacheBox(self._cache_folder)
         cards = draft.form.cards("concepts")
-        self.gallery = cards.shown_as = Gallery(cards, self._statistics, self.report.refresh)
+        self.gallery = cards.shown_as = Gallery(cards, self._statistics, self._advice, self.report.refresh)
+        draft.form.on_change(self._changed)
 
     def show(self) -> list[ipw.Widget]:
         """The cards and the report."""
@@ -44,6 +49,17 @@ class PicturesStep:
 
     def _statistics(self, card: Card) -> Statistics:
         return Statistics(self.look, lambda: self._draft.form.cards("concepts").cards.index(card))
+
+    def _advice(self, card: Card) -> list[str]:
+        """What in a concept's settings doesn't fit together; nothing where they are wrong."""
+        concept = validate(Concept, card.node.data())[0]
+        memory = self._draft.form.data()["memory"]
+        kept = (memory["latent_caching"] is True, memory["text_caching"] is True)
+        return list(advice(concept, Run(None, *kept))) if concept else []
+
+    def _changed(self, path: str) -> None:
+        if path.split(".")[0] in ("concepts", "buckets"):
+            self.report.outdated()
 
     def _cache_folder(self) -> Path:
         """The one that the run would use."""
