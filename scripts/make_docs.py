@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.lora import LoraConfig
+from core.dataset.kohya_page import kohya_page
 from core.manager.profile_manager import Kind, Profile, ProfileManager
 from core.registry import registry
 from core.settings.docs import settings_page
@@ -40,6 +41,7 @@ def out_of_date() -> dict[Path, str]:
     pages = {
         DOCS / "settings.md": settings_page(LoraConfig, "The settings of a LoRA's run.toml"),
         DOCS / "profiles.md": profiles_page(ProfileManager()),
+        DOCS / "import_kohya.md": kohya_page(),
     }
     return {path: text for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
 
