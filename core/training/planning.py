@@ -15,10 +15,17 @@ from core.errors import Problem
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What Check shows. buckets: size -> pictures, repeats counted. writes: the LoRA files, in order."""
+    """What Check shows.
+
+    pictures, tiles, held_out: how many there are to learn from, and to measure with. per_epoch: how many of them an
+    epoch shows, with repeats. buckets: size -> how many of these. steps_per_epoch: of the first epoch. writes: the LoRA
+    files, in order.
+    """
 
     pictures: int
-    with_repeats: int
+    tiles: int
+    held_out: int
+    per_epoch: int
     buckets: dict[str, int]
     steps_per_epoch: int
     epochs: int
@@ -39,11 +46,14 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
     """The plan for pictures that were looked at already."""
     plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
     total = total_steps(config, plan)
+    learned = [entry for entry in found.entries if config.concepts[entry.concept].trains]
     counts = sorted(plan.bucket_counts().items(), key=lambda item: (item[0].width, item[0].height))
     workspace = Path(config.saving.workspace) if config.saving.workspace else None
     return TrainingPlan(
-        pictures=len(found.entries),
-        with_repeats=plan.samples_per_epoch(),
+        pictures=len({entry.path for entry in learned}),
+        tiles=sum(entry.tile is not None for entry in learned),
+        held_out=len(found.entries) - len(learned),
+        per_epoch=plan.samples_per_epoch(),
         buckets={str(size): count for size, count in counts},
         steps_per_epoch=plan.steps_per_epoch(0),
         epochs=config.training.epochs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class Run:
 
     def epoch_of(self, step: int) -> int:
         """The epoch, from 1, that a step (from 1) belongs to."""
-        return 1 + (step - 1) // self.plan.steps_per_epoch(0)
+        return 1 + bisect_left(self._epoch_ends, step)
 
     def sample_due(self, step: int) -> bool:
         """Whether samples are drawn after a step."""

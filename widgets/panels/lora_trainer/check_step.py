@@ -66,11 +66,18 @@ class CheckStep:
 
 def describe(plan: TrainingPlan) -> str:
     """What the run will do, as HTML."""
-    repeats = f", {plan.with_repeats} with repeats" if plan.with_repeats != plan.pictures else ""
+    pictures = [f"{plan.pictures}"]
+    if plan.tiles:
+        pictures.append(f"{plan.tiles} tiles of them")
+    if plan.per_epoch != plan.pictures:
+        pictures.append(f"{plan.per_epoch} shown in each epoch")
+    if plan.held_out:
+        pictures.append(f"{plan.held_out} held out to measure with")
+    about = "" if plan.total_steps == plan.epochs * plan.steps_per_epoch else "about "
     shown = {
-        "Pictures": f"{plan.pictures}{repeats}",
+        "Pictures": ", ".join(pictures),
         "Sizes": ", ".join(f"{size}: {count}" for size, count in plan.buckets.items()),
-        "Steps": f"{plan.total_steps}, with {plan.steps_per_epoch} in each of {plan.epochs} epochs",
+        "Steps": f"{plan.total_steps} in {plan.epochs} epochs, {about}{plan.steps_per_epoch} in each",
         "Workspace": plan.workspace or "a new folder under workspaces/, named by date and name",
         "Writes": ", ".join(plan.writes[:4]) + (f" and {len(plan.writes) - 4} more" if len(plan.writes) > 4 else ""),
     }
