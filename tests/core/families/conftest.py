@@ -65,8 +65,7 @@ def pipeline(family, model) -> Any:
             **shared, text_encoder_2=parts["text_2"], tokenizer_2=tokenizers["text_2"], add_watermarker=False
         )
     else:
-        made = StableDiffusionPipeline(
-            **shared, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
+        left_out: Any = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        made = StableDiffusionPipeline(**shared, **left_out)
     made.set_progress_bar_config(disable=True)
     return made

@@ -44,9 +44,8 @@ def pipeline(family, model, monkeypatch) -> Any:
             **shared, text_encoder_2=parts["text_2"], tokenizer_2=tokenizers["text_2"], add_watermarker=False
         )
     else:
-        made = StableDiffusionInpaintPipeline(
-            **shared, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
+        left_out: Any = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        made = StableDiffusionInpaintPipeline(**shared, **left_out)
     made.set_progress_bar_config(disable=True)
     return made
 
@@ -93,9 +92,9 @@ def test_the_unet_is_shown_what_the_pipeline_shows_it(family, model, pipeline):
     )  # fmt: skip
     theirs = inputs.pop()
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
-    whole = Pixels(pixels, (torch.from_numpy(np.asarray(mask).copy()) / 255)[None], None)
-    shown = family.encode_images(model, cut_out(whole)[None])[0]
-    controls = inpainting_controls([at_latent_size(whole.mask, HEIGHT // 8, WIDTH // 8)] * 2, [shown] * 2)
+    inside = (torch.from_numpy(np.asarray(mask).copy()) / 255)[None]
+    shown = family.encode_images(model, cut_out(Pixels(pixels, inside, None))[None])[0]
+    controls = inpainting_controls([at_latent_size(inside, HEIGHT // 8, WIDTH // 8)] * 2, [shown] * 2)
     conditions.tensors |= controls
     family.predict(model, theirs[:, :4], torch.tensor([1, 1]), conditions)
     ours = inputs.pop()
