@@ -46,10 +46,13 @@ class Sizes:
         """The resolution that the concepts of a dataset need for their own; empty where the run's is theirs."""
         return "" if self.resolutions[dataset] == self.run else self.resolutions[dataset]
 
+    def place(self, dataset: int) -> str:
+        """Where the resolution of a dataset stands."""
+        return self._datasets[dataset]["resolution"].place
+
     def check(self, concept: Concept, dataset: int) -> None:
         """Account for a concept's own resolution that these buckets can't serve."""
-        place = self._datasets[dataset]["resolution"].place
-        for problem in self._buckets.problems_of(concept, place) if concept.resolution else ():
+        for problem in self._buckets.problems_of(concept, self.place(dataset)) if concept.resolution else ():
             self._account.problem(problem.path, problem.message)
 
     def _choose(self, key: Key) -> None:
@@ -66,9 +69,10 @@ class Sizes:
         self.settings[key.ours[0]] = chosen
         for one in found:
             if one.value != chosen:
-                self._account.note(
-                    one, f"A run has one for all datasets; the {key.choose}, {shown(chosen)}, counts.", False
-                )
+                given = any(other.place for other in found if other.value == chosen)
+                default = "" if given else ", which is kohya's default for a dataset without it"
+                text = f"A run has one for all datasets; the {key.choose}, {shown(chosen)}, counts{default}."
+                self._account.note(one, text, taken=False)
                 continue
             self._account.use(one.place)
             self._places.setdefault(key.ours[0].removeprefix(_BUCKETS), one.place)
@@ -100,6 +104,9 @@ class Sizes:
         exact = f"{sides[0]}x{sides[1]}"
         if sides != (width, height):
             self._account.note(found, f"Sides are multiples of 8: {exact} is taken.")
+        if self.settings["buckets.no_upscale"]:
+            text = "bucket_no_upscale of another dataset counts here too: smaller pictures are left out."
+            self._account.note(found, text)
         return exact
 
     def _is_bucket(self, side: int) -> bool:

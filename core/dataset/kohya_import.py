@@ -103,7 +103,7 @@ class Import:
                 found = self._on_disk(value, folder=key != "metadata_file")
                 settings |= {path: found} if path else {}
         if sizes:
-            settings["resolution"] = sizes.own_resolution(index)
+            settings["resolution"], places["resolution"] = sizes.own_resolution(index), sizes.place(index)
         settings["enabled"] = settings.get("enabled", True) and self._is_new(index, values)
         folders = [settings["folder"]] if settings.get("folder") else []
         if not folders:

@@ -596,6 +596,35 @@ def test_a_concepts_own_resolution_must_fit_too(folders: Path) -> None:
     assert "between" in problems_of(folders, text)["datasets.1.resolution"]
 
 
+def test_a_concepts_own_resolution_must_be_one(folders: Path) -> None:
+    text = "\n".join(f"[[datasets]]\nresolution={side}\n[[datasets.subsets]]\nimage_dir='cat'" for side in (512, 32))
+    problems = problems_of(folders, text)
+    assert list(problems) == ["datasets.1.resolution"] and "out of bounds" in problems["datasets.1.resolution"]
+
+
+def test_what_one_dataset_does_to_another_is_told(folders: Path) -> None:
+    found = imported(
+        folders,
+        """
+        [[datasets]]
+        resolution = 512
+        enable_bucket = true
+        bucket_no_upscale = true
+        batch_size = 4
+        [[datasets.subsets]]
+        image_dir = 'cat'
+        [[datasets]]
+        resolution = [512, 768]
+        [[datasets.subsets]]
+        image_dir = 'dog'
+        """,
+    )
+    notes = {note.place: note.text for note in found.notes}
+    assert found.concepts[1].resolution == "512x768"
+    assert "smaller pictures are left out" in notes["datasets.1.resolution"]
+    assert "1, counts, which is kohya's default" in notes["datasets.0.batch_size"]
+
+
 def test_all_problems_at_once(folders: Path) -> None:
     problems = problems_of(
         folders,
