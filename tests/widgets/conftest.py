@@ -29,6 +29,7 @@ def ochre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _profiles_in(folder: Path) -> tuple[object, ...]:
     """The defaults of ProfileManager, with another folder."""
-    own, *others = ProfileManager.__init__.__defaults__ or ()
+    defaults: list[object] = [*(ProfileManager.__init__.__defaults__ or ())]
+    own, *others = defaults
     assert own == profile_manager.PROFILES
     return (folder / "profiles", *others)

@@ -14,6 +14,8 @@ from widgets.wording import explained, facts, note
 
 PICTURES_SHOWN = 8
 LINES_SHOWN = 12
+LINES_FOLDED = 200
+"""So many more are a click away; a saved notebook would grow with all of them."""
 
 
 def overview(report: DatasetReport) -> str:
@@ -55,8 +57,10 @@ def listed(title: str, lines: Iterable[object], kind: str = "") -> str:
     items = [f"<li>{explained(str(line))}</li>" for line in lines]
     if not items:
         return ""
-    more = len(items) - LINES_SHOWN
-    rest = f"<details><summary>{more:,} more</summary><ul>{''.join(items[LINES_SHOWN:])}</ul></details>"
+    more, last = len(items) - LINES_SHOWN, LINES_SHOWN + LINES_FOLDED
+    beyond = f"<li>... and {len(items) - last:,} more, in the JSON file</li>" if len(items) > last else ""
+    folded = f"{''.join(items[LINES_SHOWN:last])}{beyond}"
+    rest = f"<details><summary>{more:,} more</summary><ul>{folded}</ul></details>"
     return (
         f'<div class="ochre-note {kind}"><b>{escape(title)} ({len(items):,})</b>'
         f"<ul>{''.join(items[:LINES_SHOWN])}</ul>{rest if more > 0 else ''}</div>"

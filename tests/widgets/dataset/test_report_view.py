@@ -15,6 +15,7 @@ from core.config.lora import LoraConfig
 from core.config.toml_file import merge, to_data
 from core.settings.checks import validate
 from widgets.dataset.look import Look
+from widgets.dataset.overview import LINES_FOLDED, LINES_SHOWN, listed
 from widgets.dataset.report_view import SAVED, ReportView
 from widgets.dataset.statistics import Statistics
 
@@ -155,3 +156,12 @@ def test_a_large_set_leaves_the_notebook_small(folder: Path) -> None:
     assert view.tabs
     view.tabs.choose("Every picture (301)")
     assert len(text(view.widget)) < 200_000
+
+
+def test_a_long_list_is_folded_and_its_end_only_counted() -> None:
+    html = listed("Left out", (f"{number}.png" for number in range(1000)))
+    before, _, folded = html.partition("<details>")
+    assert before.count("<li>") == LINES_SHOWN
+    assert folded.count("<li>") == LINES_FOLDED + 1
+    assert f"and {1000 - LINES_SHOWN - LINES_FOLDED} more" in folded
+    assert listed("Left out", []) == ""
