@@ -83,6 +83,11 @@ def look_at(jobs: Sequence[Job], report: Callable[[int, int], None], workers: in
 _kept: dict[str, Look] = {}
 
 
+def forget() -> None:
+    """Forget all looks: every picture is read again."""
+    _kept.clear()
+
+
 def look_once(job: Job) -> Look:
     """Kept for as long as the file stays as it is, so that Check and the start after it read each picture once."""
     try:

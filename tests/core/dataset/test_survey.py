@@ -17,6 +17,7 @@ from core.dataset.manifest import sha256_of
 from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText, DetailCrops
 from core.dataset.survey import Survey, proposed_repeats, survey
 from core.errors import PictureError
+from tests.core.dataset.many_pictures import kept_bytes, make_pictures
 
 
 def one(folder: Path, buckets: Buckets, **more: object) -> Survey:
@@ -389,6 +390,12 @@ def test_a_picture_that_changes_is_read_again(make_folder, buckets: Buckets) -> 
     after = one(folder, buckets).entries[0]
     assert before.sha256 != after.sha256
     assert after.size == Size(width=200, height=130)
+
+
+@pytest.mark.slow
+def test_a_picture_takes_less_than_two_kilobytes(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "many", 3000, sides=(16, 32))
+    assert 300 < kept_bytes(tmp_path / "many") < 2000
 
 
 def test_repeats_are_proposed_from_a_name_and_not_taken(make_folder, buckets: Buckets) -> None:
