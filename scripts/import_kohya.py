@@ -8,7 +8,7 @@ from typing import Any
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import set_values, to_data
-from core.dataset.kohya import Imported, Note, read_kohya
+from core.dataset.kohya.reading import Imported, Note, read_kohya
 from core.dataset.settings import Concept
 from core.errors import OchreError, SettingsError
 from core.manager.concept_sets import ConceptSets

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.lora import LoraConfig
-from core.dataset.kohya_page import kohya_page
+from core.dataset.kohya.page import kohya_page
 from core.manager.profile_manager import Kind, Profile, ProfileManager
 from core.registry import registry
 from core.settings.docs import settings_page

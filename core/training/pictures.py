@@ -8,7 +8,7 @@ from pathlib import Path
 from core.config.lora import LoraConfig
 from core.dataset.manifest import Manifest
 from core.dataset.survey import survey
-from core.dataset.tile_captions import caption_tiles
+from core.dataset.tile_captions.captioning import caption_tiles
 from core.training.encoding import StoppedEarly, in_good_time
 from core.training.events import Event, Message, Phase
 from core.training.run_folder import RunFolder, write_text

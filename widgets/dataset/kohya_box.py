@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ipywidgets as ipw
 
-from core.dataset.kohya import Imported, read_kohya
+from core.dataset.kohya.reading import Imported, read_kohya
 from core.errors import OchreError
 from widgets.dataset.overview import listed
 from widgets.dataset.take_over import TakeOver

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.dataset.kohya_keys import DATASET_KEYS, Key
-from core.dataset.kohya_values import Account, Value, shown
+from core.dataset.kohya.keys import DATASET_KEYS, Key
+from core.dataset.kohya.values import Account, Value, shown
 from core.dataset.settings import Buckets, Concept
 from core.settings.checks import validate
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from core.dataset.formats import suffixes
-from core.dataset.kohya_import import Import, Imported, caption_endings
-from core.dataset.kohya_values import Account, Dataset, Note, Table
+from core.dataset.kohya.importing import Import, Imported, caption_endings
+from core.dataset.kohya.values import Account, Dataset, Note, Table
 from core.dataset.survey import proposed_repeats
 from core.errors import OchreError, PictureError, Problem, SettingsError
 

@@ -20,9 +20,9 @@ from core.config.toml_file import set_values, to_data
 from core.contracts import Size
 from core.dataset.buckets import bucket_for
 from core.dataset.captions import CaptionDraw, caption_for
-from core.dataset.kohya import Imported, read_config, read_folder, read_kohya
-from core.dataset.kohya_keys import COMMAND_LINE, KEYS, Key
-from core.dataset.kohya_page import kohya_page
+from core.dataset.kohya.keys import COMMAND_LINE, KEYS, Key
+from core.dataset.kohya.page import kohya_page
+from core.dataset.kohya.reading import Imported, read_config, read_folder, read_kohya
 from core.dataset.settings import Buckets, Concept, Resolution
 from core.dataset.survey import survey
 from core.errors import OchreError, PictureError, SettingsError
@@ -758,5 +758,5 @@ def test_the_page_has_a_row_for_each_key() -> None:
     rows = [line for line in kohya_page().splitlines() if line.startswith("| `")]
     names = [row.split("`")[1] for row in rows]
     assert sorted(names) == sorted([*KEYS, *COMMAND_LINE])
-    written = Path(__file__).parents[3] / "docs/import_kohya.md"
+    written = Path(__file__).parents[4] / "docs/import_kohya.md"
     assert written.read_text(encoding="utf-8") == kohya_page()

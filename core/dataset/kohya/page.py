@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from core.dataset.kohya_keys import COMMAND_LINE, KEYS, REMARKS, Key
-from core.dataset.kohya_values import WHERE, shown
+from core.dataset.kohya.keys import COMMAND_LINE, KEYS, REMARKS, Key
+from core.dataset.kohya.values import WHERE, shown
 
 _CHOOSE = "Of several datasets' values a run takes the {}."
 

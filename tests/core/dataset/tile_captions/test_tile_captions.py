@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from core.contracts import Size
-from core.dataset import asking
 from core.dataset.manifest import Entry, Tile, sha256_of
 from core.dataset.settings import Concept, DetailCrops
-from core.dataset.tile_captions import FOLDER, KeptCaptions, Wanted, caption_tiles, is_asked_for
+from core.dataset.tile_captions import asking
+from core.dataset.tile_captions.captioning import FOLDER, KeptCaptions, Wanted, caption_tiles, is_asked_for
 from core.dataset.tiles import grid
 from core.errors import OchreError, PictureError
-from tests.core.dataset.fake_ollama import FakeOllama, chat, serving
+from tests.core.dataset.tile_captions.fake_ollama import FakeOllama, chat, serving
 
 SIZE = Size(height=100, width=148)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from core.dataset.asking import Asking, Stopped, Telling, Way
 from core.dataset.draws import uniform_for
 from core.dataset.manifest import Entry, sha256_of
-from core.dataset.ollama import Question
 from core.dataset.pictures import cut_tile, decode, read_file, resized
 from core.dataset.settings import Concept, DetailCrops
+from core.dataset.tile_captions.asking import Asking, Stopped, Telling, Way
+from core.dataset.tile_captions.ollama import Question
 from core.errors import OchreError, PictureError
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from core.dataset.answers import cleaned, nonsense
-from core.dataset.ollama import Ollama, OllamaError
+from core.dataset.tile_captions.answers import cleaned, nonsense
+from core.dataset.tile_captions.ollama import Ollama, OllamaError
 from core.errors import OchreError
 
 if TYPE_CHECKING:
     from core.dataset.settings import DetailCrops
-    from core.dataset.tile_captions import KeptCaptions, Wanted
+    from core.dataset.tile_captions.captioning import KeptCaptions, Wanted
 
 GIVEN_UP_AFTER = 3
 """After so many tiles in a row without a caption, the others aren't asked for."""

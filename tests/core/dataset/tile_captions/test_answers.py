@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.dataset.answers import LONGEST, cleaned, nonsense
+from core.dataset.tile_captions.answers import LONGEST, cleaned, nonsense
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 from core.dataset.caption_files import LARGEST_CAPTION
 from core.dataset.caption_metadata import read_metadata
 from core.dataset.found import listed
-from core.dataset.kohya_buckets import Sizes
-from core.dataset.kohya_keys import DATASET_KEYS, KEYS, SUBSET_KEYS, remarks
-from core.dataset.kohya_values import Account, Dataset, Note, Table, Value
+from core.dataset.kohya.buckets import Sizes
+from core.dataset.kohya.keys import DATASET_KEYS, KEYS, SUBSET_KEYS, remarks
+from core.dataset.kohya.values import Account, Dataset, Note, Table, Value
 from core.dataset.settings import Concept
 from core.errors import PictureError, SettingsError
 from core.settings.checks import validate

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from core.dataset.kohya_keys import COMMAND_LINE, KEYS, KINDS, Key, Level
+from core.dataset.kohya.keys import COMMAND_LINE, KEYS, KINDS, Key, Level
 from core.errors import Problem
 
 WHERE = {"general": "[general]", "datasets": "[[datasets]]", "subsets": "[[datasets.subsets]]"}

@@ -1,0 +1,1 @@
+"""Reads the data sets of kohya's trainer as concepts."""

@@ -1,0 +1,1 @@
+"""Captions of tiles, written by a vision model of a local Ollama."""
