@@ -11,6 +11,7 @@ import ipywidgets as ipw
 
 from core.dataset.survey import proposed_repeats
 from widgets.body import Card, RowBox
+from widgets.dataset.tile import called
 from widgets.dataset.uploads import Upload
 from widgets.field import Row, shared
 from widgets.tables import Group, Part
@@ -74,7 +75,7 @@ class Details:
 
     def refresh(self) -> None:
         """Show what the concept is now."""
-        self._title.value = f"<b>{escape(self._group.label)}</b>"
+        self._title.value = f"<b>{escape(called(self._group.data()))}</b>"
         self._advice.value = "".join(note("", line) for line in self._actions.advice(self._card))
         self._propose_repeats()
         for title, tab in self._settings.items():

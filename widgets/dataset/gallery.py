@@ -10,7 +10,7 @@ import ipywidgets as ipw
 
 from widgets.body import Card
 from widgets.dataset.details import Actions, Details, Refreshed
-from widgets.dataset.tile import Tile
+from widgets.dataset.tile import Tile, called
 from widgets.field import shared
 from widgets.tables import Cards
 
@@ -101,7 +101,7 @@ class Gallery:
     def remove(self, card: Card) -> None:
         """Take a concept out. It can be put back until the next is removed or added."""
         self._removed = (self._cards.cards.index(card), card.node.data())
-        self._told.value = f'<span class="ochre-help">{escape(card.node.label)} is removed.</span>'
+        self._told.value = f'<span class="ochre-help">{escape(called(card.node.data()))} is removed.</span>'
         self._opened = None
         self._cards.remove(card)
 

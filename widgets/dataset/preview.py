@@ -43,7 +43,7 @@ def described(plan: Plan, epoch: int) -> str:
     cards = "".join(_card(one) for one in seen(plan, epoch))
     about = (
         f"Drawn from epoch {epoch + 1}: cut, changed and captioned as the model gets them. "
-        "What a mask covers is dimmed where the mask counts."
+        "What lies outside a mask is dimmed where the mask counts."
     )
     return f'<div class="ochre-help">{about}</div><div class="ochre-seen">{cards}</div>'
 
@@ -65,12 +65,12 @@ def _card(one: Seen) -> str:
 def changes(view: View) -> list[str]:
     """What is done to a picture besides its crop, in words."""
     words = ["mirrored"] if view.flip else []
-    if view.angle:
+    if round(view.angle, 1):
         words.append(f"turned by {view.angle:.1f}°")
     for name in ("brightness", "contrast", "saturation"):
         factor = getattr(view, name)
-        if factor != 1:
+        if round(100 * (factor - 1)):
             words.append(f"{name} {100 * (factor - 1):+.0f} %")
-    if view.hue:
+    if round(360 * view.hue):
         words.append(f"hue {360 * view.hue:+.0f}°")
     return words

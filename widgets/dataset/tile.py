@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
@@ -42,7 +43,7 @@ class Tile:
         enabled = data["enabled"] is True
         if self._enabled.value != enabled:
             self._enabled.value = enabled
-        self._name.description = self._group.label
+        self._name.description = called(data)
         self._facts.value = self._told(data)
         for name, on in (("ochre-open", opened), ("ochre-off", not enabled), ("ochre-wrong", bool(self._wrong()))):
             (self.widget.add_class if on else self.widget.remove_class)(name)
@@ -69,6 +70,11 @@ class Tile:
         assert isinstance(row, Row)
         if row.data() is not change["new"]:
             row.choose(change["new"])
+
+
+def called(concept: Mapping[str, Any]) -> str:
+    """What a concept is called, from its data: by its name, or else by its folder."""
+    return str(concept["name"]) or Path(str(concept["folder"])).name or "New"
 
 
 def pictures(found: Glance) -> str:

@@ -149,7 +149,9 @@ def test_a_concept_is_added_and_opened(form: Form, gallery: Gallery) -> None:
     assert len(form.data()["concepts"]) == 3
     assert gallery.opened is gallery._details[form.cards("concepts").cards[2]]
     assert "No folder yet" in text(gallery._tiles[form.cards("concepts").cards[2]].widget)
+    assert "New" in text(gallery._tiles[form.cards("concepts").cards[2]].widget)
     form.row("concepts.2.folder").choose("cats")
+    assert "cats" in text(gallery._tiles[form.cards("concepts").cards[2]].widget)
     assert "5 pictures" in text(gallery._tiles[form.cards("concepts").cards[2]].widget)
 
 

@@ -56,5 +56,6 @@ def test_pictures_are_looked_at_again_only_where_their_settings_changed() -> Non
 def test_changes_are_told_in_words() -> None:
     bucket = Size(64, 64)
     assert changes(View(bucket)) == []
+    assert changes(View(bucket, angle=-0.01, contrast=1.001)) == []
     view = View(bucket, flip=True, angle=-2.5, brightness=1.1, saturation=0.75, hue=0.05)
     assert changes(view) == ["mirrored", "turned by -2.5°", "brightness +10 %", "saturation -25 %", "hue +18°"]
