@@ -18,12 +18,12 @@ from PIL import Image
 from core.config.lora import LoraConfig
 from core.config.toml_file import set_values, to_data
 from core.contracts import Size
-from core.dataset.buckets import bucket_for
+from core.dataset.buckets import Resolution, bucket_for
 from core.dataset.captions import CaptionDraw, caption_for
 from core.dataset.kohya.keys import COMMAND_LINE, KEYS, Key
 from core.dataset.kohya.page import kohya_page
 from core.dataset.kohya.reading import Imported, read_config, read_folder, read_kohya
-from core.dataset.settings import Buckets, Concept, Resolution
+from core.dataset.settings import Buckets, Concept
 from core.dataset.survey import survey
 from core.errors import OchreError, PictureError, SettingsError
 from core.settings.checks import validate
