@@ -22,6 +22,8 @@ from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions
 from core.dataset.filling import fill_latents, fill_text
 from core.dataset.loader import Sources
 from core.dataset.manifest import Entry, Manifest, verify
+from core.dataset.pixels import forget_pictures
+from core.dataset.validation import validation_draws
 from core.dataset.views import Shown
 from core.devices import give_back_host_memory
 from core.training.cache_usage import Usage
@@ -127,7 +129,8 @@ class Encoding:
             batch_size=self.config.memory.encode_batch_size,
             inpainting=model.inpainting,
         )
-        wanted = plan.images(self.config.training.epochs)
+        measured = (plan.shown(draw) for draw in validation_draws(plan))
+        wanted = [*plan.images(self.config.training.epochs), *measured]
         caching = self.config.memory.latent_caching
         if caching:
             self.usage.record("latents", map(encoder.key, wanted))
@@ -136,6 +139,7 @@ class Encoding:
         if caching:
             progress = in_good_time("Caching pictures", self.report)
             self._finish(fill_latents(wanted, self.cache, encoder, progress, self.should_stop))
+            forget_pictures()
             vae.to("cpu")
             give_back_host_memory()
         return encoder
@@ -144,7 +148,7 @@ class Encoding:
         """PictureError if a picture that is still needed is not what it was when the run started."""
         caching = self.config.memory.latent_caching
         needed = {s.entry.path for s in wanted if not (caching and self.cache.has("latents", encoder.key(s)))}
-        shown = {entry.path: entry for entry in plan.entries if plan.concepts[entry.concept].trains}
+        shown = {entry.path: entry for entry in plan.entries if plan.concepts[entry.concept].enabled}
 
         def is_cached(entry: Entry) -> bool:
             return entry.path not in needed
@@ -168,7 +172,8 @@ class Encoding:
         )
         self.kept.encode(encoder)
         if self.config.memory.text_caching:
-            captions = plan.captions(self.config.training.epochs)
+            measured = {draw.caption for draw in validation_draws(plan)}
+            captions = plan.captions(self.config.training.epochs) | measured
             self.usage.record("text", map(encoder.key, captions))
             self._finish(
                 fill_text(
