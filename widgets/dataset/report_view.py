@@ -12,7 +12,7 @@ from core.errors import OchreError
 from core.training.run_folder import write_text
 from widgets.background import Background, Tell, told_on_loop
 from widgets.dataset.fates import fate_table
-from widgets.dataset.look import Look, Looked
+from widgets.dataset.look import Look
 from widgets.dataset.overview import overview
 from widgets.dataset.preview import Preview
 from widgets.tabs import Tabs
@@ -52,21 +52,23 @@ class ReportView:
         if self._said in self.widget.children:
             self._said.value = f'<div class="ochre-help">Looking at the pictures: {done:,} of {total:,}</div>'
 
-    def _looked(self, tell: Tell, tokens: bool) -> Looked | OchreError:
+    def _looked(self, tell: Tell, tokens: bool) -> tuple[DatasetReport, str] | OchreError:
+        """The report, and its overview: small copies of large pictures take a while, too."""
         try:
-            return self._look.again(tell, tokens)
+            report = self._look.again(tell, tokens).report
         except OchreError as error:
             return error
+        return report, overview(report)
 
-    def _show(self, found: Looked | OchreError) -> None:
+    def _show(self, found: tuple[DatasetReport, str] | OchreError) -> None:
         if isinstance(found, OchreError):
             self._said.value = error_note(found)
             self.widget.children = (self._said,)
             return
-        report = found.report
+        report, shown = found
         self.tabs = Tabs(
             {
-                "Overview": lambda: [ipw.HTML(overview(report)), Saving(report).widget],
+                "Overview": lambda: [ipw.HTML(shown), Saving(report).widget],
                 f"Every picture ({len(report.pictures):,})": lambda: [fate_table(report).widget],
                 "What the model will see": lambda: [Preview(self._look.plan).widget],
             }
