@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
 
 from core.contracts import Size
 from core.dataset.captions import CaptionDraw, caption_for
 from core.dataset.draws import shuffled, uniform_for
 from core.dataset.manifest import Entry, Manifest
 from core.dataset.settings import Buckets, Concept
-from core.dataset.views import Shown, View, bucket_of, is_regenerated, period_of, view_of
+from core.dataset.turns import Pool, Showing, Turns
+from core.dataset.views import Shown, View, is_regenerated, period_of, view_of
 from core.errors import PictureError
+
+_LOOKED_AT = 1000
+"""If none of so many epochs has a step, none will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +71,6 @@ class Step:
         return sum(draw.counts for rank in self.ranks for batch in rank for draw in batch)
 
 
-class _Showing(NamedTuple):
-    """A picture in an epoch's order.
-
-    repeat: the how-manieth time in this epoch. number: within the epoch. times_shown: how often it was shown before.
-    """
-
-    entry: int
-    repeat: int
-    number: int
-    times_shown: int
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The pictures of a concept, which it shows in turn.
-
-    entries: indices, in a drawn order. per_epoch: how many are shown in an epoch; where it isn't whole, epochs differ
-    by one. All showings of the run are numbered through, so that fractions go round evenly.
-    """
-
-    concept: int
-    entries: Sequence[int]
-    per_epoch: Fraction
-
-    def begin(self, epoch: int) -> int:
-        """Showings before an epoch."""
-        return math.floor(self.per_epoch * epoch)
-
-    def showings(self, epoch: int) -> Iterator[tuple[int, int]]:
-        """The entries of an epoch, each with how often it was shown before."""
-        count = len(self.entries)
-        for turn in range(self.begin(epoch), self.begin(epoch + 1)):
-            yield self.entries[turn % count], turn // count
-
-    def times(self, place: int, epochs: int) -> int:
-        """How often the entry at a place of the order is shown in so many epochs."""
-        return (self.begin(epochs) - place + len(self.entries) - 1) // len(self.entries)
-
-
 class Plan:
     """What is shown when: a pure function of its arguments.
 
@@ -134,24 +97,35 @@ class Plan:
         self.entries, self.lines, self.concepts = list(manifest.entries), manifest.lines, list(concepts)
         self.seed, self.batching, self.remainder = seed, batching, buckets.remainder
         self._keeps_images, self._keeps_text = keeps_images, keeps_text
-        self.pools = list(self._make_pools())
-        self._stride = sum(math.ceil(pool.per_epoch) for pool in self.pools)
-        sizes = {size for pool in self.pools for index in pool.entries for size in self.entries[index].buckets}
-        self._fillers = len(sizes) * (batching.batch_size - 1) if self.remainder == "repeat" else 0
+        self.turns = Turns(self.entries, self.concepts, seed)
+        self._even = self.turns.are_even
+        self._fillers = len(self.turns.sizes) * (batching.batch_size - 1) if self.remainder == "repeat" else 0
         self._kept = lru_cache(maxsize=2)(self._steps)
         self._counted = lru_cache(maxsize=None)(self._batches_in)
-        self._even = self._is_even()
-        if not self._batches_in(0):
+        if not self.pools:
+            raise PictureError("There is nothing to train on.", do="Add pictures to learn from.")
+        if not any(self.steps_per_epoch(epoch) for epoch in range(1 if self._even else _LOOKED_AT)):
             raise PictureError(
                 "There is nothing to train on.",
-                f"No size has the {batching.batch_size} pictures that fill a batch, and what doesn't fill one is "
+                f"No size ever has the {batching.batch_size} pictures that fill a batch, and what doesn't fill one is "
                 "dropped.",
                 "Choose a smaller batch size, or keep what doesn't fill a batch.",
             )
 
+    @property
+    def pools(self) -> list[Pool]:
+        """The pictures of each concept that is trained."""
+        return self.turns.pools
+
     def steps_per_epoch(self, epoch: int = 0) -> int:
         """Optimizer steps in an epoch; epochs may differ where resolutions or pictures are shown in turn."""
-        return math.ceil(self._counted(self._like(epoch)) / self.batching.per_step)
+        return math.ceil(self._counted(0 if self._even else epoch) / self.batching.per_step)
+
+    def next_epoch(self, epoch: int) -> int:
+        """The first epoch, from this one on, that has a step: where few pictures are shown in turn, some have none."""
+        while not self.steps_per_epoch(epoch):
+            epoch += 1
+        return epoch
 
     def total_steps(self, epochs: int, most: int = 0) -> int:
         """Optimizer steps in so many epochs, but at most `most`, if that isn't 0."""
@@ -215,10 +189,7 @@ class Plan:
 
     def bucket_counts(self, epoch: int = 0) -> Counter[Size]:
         """How many pictures an epoch shows at each size, with repeats."""
-        counts: Counter[Size] = Counter()
-        for pool in self.pools:
-            counts.update(bucket_of(self.entries[index], times) for index, times in pool.showings(epoch))
-        return counts
+        return self.turns.bucket_counts(epoch)
 
     def left_over(self, epoch: int = 0) -> int:
         """How many showings of an epoch don't fill a batch: these are dropped under `drop`."""
@@ -243,53 +214,15 @@ class Plan:
 
     # -- what an epoch shows
 
-    def _make_pools(self) -> Iterator[Pool]:
-        """In the order of the concepts."""
-        entries: defaultdict[int, list[int]] = defaultdict(list)
-        for index, entry in enumerate(self.entries):
-            entries[entry.concept].append(index)
-        for number, concept in enumerate(self.concepts):
-            if concept.trains and entries[number]:
-                count = len(entries[number])
-                repeats = Fraction(concept.repeats).limit_denominator(1_000_000)
-                per_epoch = Fraction(concept.samples_per_epoch) or repeats * count
-                yield Pool(number, shuffled(entries[number], self.seed, "turns", number), per_epoch)
-
-    def _numbered(self, pool: Pool, epoch: int) -> Iterator[_Showing]:
-        """A concept's showings in an epoch, in the order that numbers the samples."""
-        before = self.pools[: self.pools.index(pool)]
-        first = sum(math.ceil(other.per_epoch) for other in before)
-        repeats: Counter[int] = Counter()
-        for number, (index, times_shown) in enumerate(pool.showings(epoch), start=first):
-            yield _Showing(index, repeats[index], number, times_shown)
-            repeats[index] += 1
-
-    def _showings(self, epoch: int) -> dict[Size, list[_Showing]]:
-        """What each bucket shows in an epoch."""
-        buckets: defaultdict[Size, list[_Showing]] = defaultdict(list)
-        for pool in self.pools:
-            for showing in self._numbered(pool, epoch):
-                buckets[bucket_of(self.entries[showing.entry], showing.times_shown)].append(showing)
-        return dict(sorted(buckets.items(), key=lambda item: (item[0].width, item[0].height, item[0].frames)))
-
     def _batches_in(self, epoch: int) -> int:
         down = self.remainder == "drop"
         sizes = [count / self.batching.batch_size for count in self.bucket_counts(epoch).values()]
         return sum(math.floor(size) if down else math.ceil(size) for size in sizes)
 
-    def _is_even(self) -> bool:
-        """Whether all epochs show the same pictures at the same sizes."""
-        one_size = all(len(entry.buckets) == 1 for entry in self.entries)
-        return one_size and all((pool.per_epoch / len(pool.entries)).denominator == 1 for pool in self.pools)
-
-    def _like(self, epoch: int) -> int:
-        """The first epoch that has as many batches as this one, where that is known without counting."""
-        return 0 if self._even else epoch
-
-    def _batches(self, epoch: int) -> list[list[_Showing]]:
+    def _batches(self, epoch: int) -> list[list[Showing]]:
         size, batches = self.batching.batch_size, []
-        filler = self._stride
-        for bucket, showings in self._showings(epoch).items():
+        filler = self.turns.stride
+        for bucket, showings in self.turns.showings(epoch).items():
             order = shuffled(showings, self.seed, "order", epoch, bucket.width, bucket.height, bucket.frames)
             if self.remainder == "repeat":
                 missing = -len(order) % size
@@ -307,7 +240,7 @@ class Plan:
 
     # -- how a picture is shown
 
-    def _draw(self, showing: _Showing, epoch: int) -> Draw:
+    def _draw(self, showing: Showing, epoch: int) -> Draw:
         entry = self.entries[showing.entry]
         concept = self.concepts[entry.concept]
         sample = self._sample(showing, epoch)
@@ -317,10 +250,10 @@ class Plan:
         )
         return Draw(showing.entry, showing.repeat, sample, view, self._caption(showing, epoch), masked)
 
-    def _sample(self, showing: _Showing, epoch: int) -> int:
-        return epoch * (self._stride + self._fillers) + showing.number
+    def _sample(self, showing: Showing, epoch: int) -> int:
+        return epoch * (self.turns.stride + self._fillers) + showing.number
 
-    def _caption(self, showing: _Showing, epoch: int) -> str:
+    def _caption(self, showing: Showing, epoch: int) -> str:
         concept = self.concepts[self.entries[showing.entry].concept]
         return self._text(concept, showing.entry, showing.times_shown, epoch, self._sample(showing, epoch))
 
@@ -366,7 +299,7 @@ def _undropped(concept: Concept) -> Concept:
     return concept.model_copy(update={"text": concept.text.model_copy(update={"caption_dropout": 0.0})})
 
 
-def _again(showing: _Showing, number: int, rounds: int) -> _Showing:
+def _again(showing: Showing, number: int, rounds: int) -> Showing:
     """The same picture once more, to fill a batch."""
     return showing._replace(repeat=showing.repeat + 1 + rounds, number=number)
 

@@ -10,7 +10,7 @@ from core.config.lora import LoraConfig
 from core.dataset.batches import Batching, Plan
 from core.dataset.manifest import Manifest
 from core.dataset.survey import Note, Survey, survey
-from core.errors import Problem
+from core.errors import PictureError, Problem
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,15 @@ def batch_plan(config: LoraConfig, manifest: Manifest, processes: int = 1) -> Pl
 
 
 def total_steps(config: LoraConfig, plan: Plan) -> int:
-    """Steps of the whole run."""
-    return plan.total_steps(config.training.epochs, config.training.max_steps)
+    """Steps of the whole run. PictureError if there are none."""
+    steps = plan.total_steps(config.training.epochs, config.training.max_steps)
+    if not steps:
+        raise PictureError(
+            f"In {config.training.epochs} epochs no picture is shown.",
+            "The concepts show only a fraction of their pictures in each epoch.",
+            "Raise their repeats, or the number of epochs.",
+        )
+    return steps
 
 
 def epoch_ends(config: LoraConfig, plan: Plan) -> list[int]:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contracts import Size
-from core.dataset.batches import Batching, Draw, Plan, Pool
+from core.dataset.batches import Batching, Draw, Plan
 from core.dataset.manifest import Entry, Manifest, Tile, sha256_of
 from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText
+from core.dataset.turns import Pool
 from core.errors import PictureError
 
 Remainder = Literal["smaller_batch", "repeat", "drop"]
@@ -317,6 +318,16 @@ def test_the_report_tells_what_does_not_fill_a_batch() -> None:
     assert plan_of(entries, [Concept()], 3).remainder_notes() == []
 
 
+def test_an_epoch_may_show_nothing_and_is_passed_over() -> None:
+    plan = plan_of(entries_of([0] * 4), [Concept(repeats=0.1)])
+    steps = [plan.steps_per_epoch(epoch) for epoch in range(10)]
+    assert sum(steps) == plan.total_steps(10) == 4
+    assert plan.next_epoch(0) == steps.index(1)
+    assert plan.next_epoch(steps.index(1)) == steps.index(1)
+
+
 def test_a_plan_that_would_drop_everything_is_an_error() -> None:
     with pytest.raises(PictureError, match="smaller batch size"):
         plan_of(entries_of([0, 0, 1]), [Concept()], remainder="drop")
+    with pytest.raises(PictureError, match="smaller batch size"):
+        plan_of(entries_of([0, 0, 1]), [Concept(repeats=0.5)], remainder="drop")

@@ -8,6 +8,7 @@ import pytest
 from core.config.lora import LoraConfig
 from core.contracts import Size
 from core.dataset.manifest import Entry, Manifest
+from core.errors import PictureError
 from core.training.planning import (
     batch_plan,
     check_destination,
@@ -33,6 +34,14 @@ def test_steps_are_those_of_the_epochs_up_to_the_limit(limit: int, steps: int, e
     plan = batch_plan(job, pictures())
     assert total_steps(job, plan) == steps
     assert epoch_ends(job, plan) == ends
+
+
+def test_epochs_that_show_nothing_are_an_error() -> None:
+    job = config(concepts=[{"name": "few", "repeats": 0.1}], training={"epochs": 1})
+    with pytest.raises(PictureError, match="In 1 epochs no picture is shown"):
+        total_steps(job, batch_plan(job, pictures()))
+    job.training.epochs = 10
+    assert total_steps(job, batch_plan(job, pictures())) == 6
 
 
 def test_files_are_named_as_kohya_names_them_and_the_last_is_the_result() -> None:
