@@ -144,6 +144,22 @@ class Batch:
     mask: Tensor | None = None
     controls: dict[str, Tensor] = field(default_factory=dict)
 
+    def only(self, places: Sequence[int]) -> Batch:
+        """The samples at some places."""
+        picked = list(places)
+        return Batch(
+            latents=self.latents[picked],
+            encoded=[self.encoded[place] for place in picked],
+            captions=[self.captions[place] for place in picked],
+            framings=[self.framings[place] for place in picked],
+            weights=self.weights[picked],
+            names=[self.names[place] for place in picked],
+            kinds=[self.kinds[place] for place in picked],
+            samples=[self.samples[place] for place in picked],
+            mask=None if self.mask is None else self.mask[picked],
+            controls={name: tensor[picked] for name, tensor in self.controls.items()},
+        )
+
 
 @dataclass(frozen=True)
 class PreviewRequest:

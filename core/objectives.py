@@ -18,6 +18,10 @@ class Objective(Protocol):
         """Times for `count` samples, on the CPU."""
         ...
 
+    def spread_times(self, count: int) -> Tensor:
+        """`count` times, evenly spread over those that `draw_times` draws from, on the CPU."""
+        ...
+
     def add_noise(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """The noisy latents."""
         ...
@@ -53,8 +57,14 @@ class Diffusion:
         """Times, int64, uniform."""
         import torch
 
-        end = len(self.alphas_cumprod) if self.end is None else self.end
-        return torch.randint(self.first, end, (count,), generator=generator)
+        return torch.randint(self.first, self._end, (count,), generator=generator)
+
+    def spread_times(self, count: int) -> Tensor:
+        """Times, int64: the middle of each of `count` equal parts."""
+        import torch
+
+        halves = torch.arange(1, 2 * count, 2)
+        return self.first + halves * (self._end - self.first) // (2 * count)
 
     def add_noise(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """sqrt(alpha) x + sqrt(1 - alpha) n."""
@@ -72,6 +82,10 @@ class Diffusion:
         """alpha / (1 - alpha), fp32; 0 at the last time of a schedule with zero terminal SNR."""
         alphas = self.alphas_cumprod[times.cpu()].to(times.device)
         return alphas / (1 - alphas)
+
+    @property
+    def _end(self) -> int:
+        return len(self.alphas_cumprod) if self.end is None else self.end
 
     def _scales(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alphas = self.alphas_cumprod[times.cpu()].to(like.device)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions, en
 from core.dataset.masks import inpainting_controls, loss_mask
 from core.dataset.pictures import framing
 from core.dataset.pixels import Pixels, read_pixels
+from core.dataset.validation import validation_batches
 from core.errors import OchreError
 
 AHEAD = 4
@@ -81,6 +83,15 @@ class Loader:
         self.waited += time.perf_counter() - begin
         return self._made(self._draws(place), read)
 
+    @cached_property
+    def validation(self) -> dict[int, list[list[Draw]]]:
+        """The batches of the pictures that are only measured, by the number of their concept."""
+        return validation_batches(self.plan)
+
+    def batch_of(self, draws: Sequence[Draw]) -> Batch:
+        """A batch that isn't one of the plan's, such as a validation batch; what is read ahead stays."""
+        return self._made(draws, self._read(draws))
+
     def close(self) -> None:
         """End the threads, once they have finished what they are reading."""
         self._ahead.clear()
@@ -122,7 +133,7 @@ class Loader:
             return place._replace(batch=place.batch + 1)
         if place.step + 1 < len(steps):
             return _Place(place.epoch, place.step + 1, 0)
-        return _Place(place.epoch + 1, 0, 0)
+        return _Place(self.plan.next_epoch(place.epoch + 1), 0, 0)
 
     def _read(self, draws: Sequence[Draw]) -> _Read:
         sources, shown = self.sources, [self.plan.shown(draw) for draw in draws]

@@ -67,6 +67,15 @@ class Step(Event):
 
 
 @dataclass(kw_only=True)
+class Validated(Event):
+    """The validation concepts are measured. losses: concept -> mean loss of its pictures, without weightings."""
+
+    kind: ClassVar[str] = "validated"
+    step: int
+    losses: dict[str, float]
+
+
+@dataclass(kw_only=True)
 class Sampled(Event):
     """A grid of samples is drawn: one file per prompt, paths relative to the workspace."""
 

@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from core.contracts import Batch
-from core.dataset.draws import generator_for, key_for
+from core.dataset.draws import key_for
 from core.devices import used_host_memory
 from core.devices.torch_device import peak_memory
 from core.errors import OchreError, TrainingError
 from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
+from core.training.losses import sample_losses
 from core.training.previews import compare_samples, draw_samples
 from core.training.speed import Speed
+from core.training.validation import validate
 
 if TYPE_CHECKING:
     from core.training.setup import Run
@@ -62,6 +64,7 @@ class StepResult:
 def train_step(run: Run, progress: Progress) -> StepResult:
     """One optimizer step. TrainingError, with the weights untouched, if the loss or the gradient is not finite."""
     rates = run.set_learning_rates(progress.step)
+    progress.epoch = run.plan.next_epoch(progress.epoch)
     batches = run.batches.step(progress.epoch, progress.step_in_epoch)
     samples = run.plan.epoch(progress.epoch)[progress.step_in_epoch].samples
     loss = 0.0
@@ -75,36 +78,6 @@ def train_step(run: Run, progress: Progress) -> StepResult:
     norm = apply_gradients(run, progress)
     progress.advance(run.plan.steps_per_epoch(progress.epoch))
     return StepResult(loss / samples, norm, samples, rates)
-
-
-def sample_losses(run: Run, batch: Batch) -> Tensor:
-    """The weighted squared error of each sample, B, fp32."""
-    clean = batch.latents.to(run.device)
-    noise, times = draw_noise(run, batch)
-    noisy = run.objective.add_noise(clean, noise, times)
-    with run.accelerator.autocast():
-        conditions = run.conditions(batch)
-        run.network.before_step(times)
-        prediction = run.family.predict(run.model, noisy, times, conditions)
-    target = run.objective.target(clean, noise, times)
-    losses = (prediction.float() - target.float()).square().flatten(1).mean(1)
-    for weighting in run.config.weightings:
-        losses = losses * weighting.weights(run.objective, times)
-    return losses
-
-
-def draw_noise(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Noise like the latents, and times, B: for each sample a function of the seed and of the sample's number alone."""
-    offset = run.config.noise.noise_offset
-    noises, times = [], []
-    for latent, sample in zip(batch.latents, batch.samples, strict=True):
-        generator = generator_for(run.seed, "noise", sample)
-        times.append(run.objective.draw_times(1, generator))
-        noise = torch.randn(latent.shape, generator=generator)
-        if offset:
-            noise += offset * torch.randn(latent.shape[0], *[1] * (latent.dim() - 1), generator=generator)
-        noises.append(noise)
-    return torch.stack(noises).to(run.device), torch.cat(times).to(run.device)
 
 
 def check_loss(losses: Tensor, batch: Batch, step: int) -> float:
@@ -146,10 +119,12 @@ def apply_gradients(run: Run, progress: Progress) -> float:
 
 
 def train(run: Run, progress: Progress) -> None:
-    """Train to the end, or until the user stops it; what is due on the way is saved, drawn and backed up."""
+    """Train to the end, or until the user stops it; what is due on the way is measured, saved, drawn and backed up."""
     speed = Speed()
     while progress.step < run.total_steps:
         one_step(run, progress, speed)
+        if progress.step_in_epoch == 0 or progress.step == run.total_steps:
+            validate(run, progress.step)
         requests = run.folder.take_requests()
         save_and_draw(run, progress, requests)
         if "stop" in requests:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.training.events import Event, Sampled, Started, Step
+from core.training.events import Event, Sampled, Started, Step, Validated
 
 
 class TensorBoard:
     """A reader of events that writes curves and samples.
 
-    Tags are OneTrainer's and kohya's: `loss/train_step`, `lr/<part>`.
+    Tags are OneTrainer's and kohya's: `loss/train_step`, `loss/validation_step/<concept>`, `lr/<part>`.
     """
 
     def __init__(self, folder: Path, workspace: Path, first_step: int) -> None:
@@ -24,6 +24,9 @@ class TensorBoard:
         """Write what TensorBoard can show of an event."""
         if isinstance(event, Step):
             self._write_step(event)
+        elif isinstance(event, Validated):
+            for concept, loss in event.losses.items():
+                self._writer.add_scalar(f"loss/validation_step/{concept}", loss, event.step)
         elif isinstance(event, Sampled):
             self._write_samples(event)
         elif isinstance(event, Started):

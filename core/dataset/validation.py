@@ -1,0 +1,50 @@
+"""The pictures of validation concepts: never learned, and shown the same way each time that they are measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.contracts import Size
+from core.dataset.batches import Draw, Plan
+from core.dataset.captions import CaptionDraw, caption_for
+from core.dataset.views import view_of
+
+if TYPE_CHECKING:
+    from core.dataset.settings import Concept
+
+
+def validation_draws(plan: Plan) -> Iterator[Draw]:
+    """Each picture of the validation concepts, once, in its first version.
+
+    Captions and their tags are not dropped, and masks always count. `sample` numbers these pictures through, beside the
+    numbers of those that are learned.
+    """
+    number = 0
+    for index, entry in enumerate(plan.entries):
+        concept = plan.concepts[entry.concept]
+        if concept.kind != "validation" or not concept.enabled:
+            continue
+        captions = plan.lines.get(entry.concept, entry.captions)
+        caption = caption_for(_undropped(concept), captions, CaptionDraw(plan.seed, entry.key, 0, 0, number, True))
+        view = view_of(entry, concept, plan.seed, times_shown=0, epoch=0, kept=True)
+        yield Draw(index, 0, number, view, caption, masked=concept.image.mask != "off")
+        number += 1
+
+
+def validation_batches(plan: Plan) -> dict[int, list[list[Draw]]]:
+    """Batches of one bucket each, by the number of their concept; empty where no concept is for validation."""
+    buckets: defaultdict[int, defaultdict[Size, list[Draw]]] = defaultdict(lambda: defaultdict(list))
+    for draw in validation_draws(plan):
+        buckets[plan.entries[draw.entry].concept][draw.view.bucket].append(draw)
+    size = plan.batching.batch_size
+    return {
+        concept: [draws[start : start + size] for draws in by_bucket.values() for start in range(0, len(draws), size)]
+        for concept, by_bucket in buckets.items()
+    }
+
+
+def _undropped(concept: Concept) -> Concept:
+    text = concept.text.model_copy(update={"caption_dropout": 0.0, "tag_dropout": "off"})
+    return concept.model_copy(update={"text": text})
