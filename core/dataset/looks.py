@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
+from sys import intern
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.contracts import Size
@@ -37,7 +39,7 @@ class Job(NamedTuple):
     @property
     def way(self) -> str:
         """What a look depends on besides the file."""
-        return self.background + (self.crops.model_dump_json() if self.crops else "")
+        return intern(self.background + (self.crops.model_dump_json() if self.crops else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,13 @@ def look_at(jobs: Sequence[Job], report: Callable[[int, int], None], workers: in
 
 
 _kept: dict[str, Look] = {}
+_keeping = Lock()
 
 
 def forget() -> None:
     """Forget all looks: every picture is read again."""
-    _kept.clear()
+    with _keeping:
+        _kept.clear()
 
 
 def look_once(job: Job) -> Look:
@@ -100,13 +104,15 @@ def look_once(job: Job) -> Look:
     if not S_ISREG(state.st_mode):
         return Look(error="It is no file.")
     way = job.way
-    kept = _kept.pop(job.path, None)
+    with _keeping:
+        kept = _kept.pop(job.path, None)
     if kept is None or (kept.changed, kept.bytes, kept.way) != (state.st_mtime_ns, state.st_size, way):
         kept = _read(job, state.st_mtime_ns, way)
     if not kept.error:
-        _kept[job.path] = kept
-        while len(_kept) > _KEPT:
-            _kept.pop(next(iter(_kept)), None)
+        with _keeping:
+            _kept[job.path] = kept
+            while len(_kept) > _KEPT:
+                del _kept[next(iter(_kept))]
     return kept
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from core.contracts import Size
+from core.dataset import looks
 from core.dataset.manifest import sha256_of
 from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText, DetailCrops
 from core.dataset.survey import Survey, proposed_repeats, survey
@@ -390,6 +391,28 @@ def test_a_picture_that_changes_is_read_again(make_folder, buckets: Buckets) -> 
     after = one(folder, buckets).entries[0]
     assert before.sha256 != after.sha256
     assert after.size == Size(width=200, height=130)
+
+
+def test_what_was_looked_at_longest_ago_is_forgotten_first(
+    make_folder, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    read = looks.decode
+
+    def noted(data: bytes, path: str, background: str) -> object:
+        decoded.append(path)
+        return read(data, path, background)
+
+    monkeypatch.setattr(looks, "decode", noted)
+    monkeypatch.setattr(looks, "_KEPT", 3)
+    first, second = make_folder((64, 64), (64, 64), name="a"), make_folder((64, 64), (64, 64), name="b")
+    (second / "00.png").rename(second / "02.png")
+    looks.forget()
+    for folder in (first, second, second, first):
+        one(folder, buckets)
+    assert sorted(decoded[:4]) == ["00.png", "01.png", "01.png", "02.png"]
+    assert 1 <= len(decoded[4:]) <= 2
+    assert set(decoded[4:]) <= {"00.png", "01.png"}
 
 
 @pytest.mark.slow
