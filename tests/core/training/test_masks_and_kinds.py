@@ -208,7 +208,7 @@ MEASURED = {"kind": "validation", "name": "measured"}
 
 @pytest.mark.parametrize("memory", [{}, {"latent_caching": False, "text_caching": False}], ids=["cached", "uncached"])
 def test_validation_changes_no_weight(train: Train, tmp_path: Path, memory: dict[str, bool]) -> None:
-    """With everything that draws: dropout of the network, of captions, mirrored pictures, a text encoder that trains."""
+    """With everything that draws: dropout of the network and of captions, mirroring, a text encoder that trains."""
     drawing = {
         "concept": {"image": {"flip": "random"}, "image_variations": 2, "text": {"caption_dropout": 0.3}},
         "networks": [{"name": "lora", "rank": 4, "alpha": 4, "dropout": 0.2}],
