@@ -69,7 +69,7 @@ def _config(options: argparse.Namespace) -> LoraConfig:
 
 def _report(config: LoraConfig, counts_tokens: bool) -> DatasetReport:
     found = look_through(config.concepts, config.buckets, _tell)
-    return report_of(config, found, clip_token_counter() if counts_tokens else None)
+    return report_of(config, found, clip_token_counter(config.base.weighted_prompts) if counts_tokens else None)
 
 
 def _tell(done: int, total: int) -> None:

@@ -10,6 +10,7 @@ from core.dataset.report import CountTokens, DatasetReport, Run
 from core.dataset.reporting import make_report
 from core.dataset.survey import Survey
 from core.errors import PictureError
+from core.families._prompt_weights import weighted_pieces
 from core.training.planning import batch_plan
 
 
@@ -26,10 +27,18 @@ def report_of(config: LoraConfig, found: Survey, count_tokens: CountTokens | Non
     return replace(report, problems=[*report.problems, *problems])
 
 
-def clip_token_counter() -> CountTokens:
-    """Counts as the text encoders of SD 1.5 and SDXL do. Takes about two seconds, as it loads transformers."""
+def clip_token_counter(weighted: bool = False) -> CountTokens:
+    """Counts as the text encoders of SD 1.5 and SDXL do. Takes about two seconds, as it loads transformers.
+
+    weighted: whether brackets give words weights (`base.weighted_prompts`), and so are no tokens themselves.
+    """
     from core.weights.clip_tokenizer import clip_tokenizer
 
     tokenizer = clip_tokenizer()
     tokenizer.model_max_length = 10**9  # else it warns of captions that are longer, as the report itself does
-    return lambda caption: len(tokenizer.tokenize(caption))
+
+    def count(caption: str) -> int:
+        pieces = [piece.text for piece in weighted_pieces(caption)] if weighted else [caption]
+        return sum(len(tokenizer.tokenize(piece)) for piece in pieces)
+
+    return count

@@ -115,3 +115,4 @@ def test_tokens_are_clips() -> None:
     count = clip_token_counter()
     assert [count(text) for text in ("", "a cat", "a cat, a dog")] == [0, 2, 5]
     assert count("cat " * 300) == 300
+    assert clip_token_counter(weighted=True)("a (cat:1.3), [a] dog") == 5
