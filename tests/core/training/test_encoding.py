@@ -1,4 +1,4 @@
-"""A run encodes what the cache lacks, says what it uses of it, and finds out before any work that it can't be written."""
+"""A run encodes what the cache lacks, says what it uses of it, and is told at once that it can't be written."""
 
 from __future__ import annotations
 
