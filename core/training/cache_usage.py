@@ -101,7 +101,9 @@ class Usage:
 def begin_usage(config: LoraConfig, workspace: Path) -> Usage:
     """Say that a run begins to use its cache folder. WorkspaceError, before any work, where that can't be written."""
     usage = Usage(Cache(cache_folder(config, workspace)), workspace)
-    if config.memory.latent_caching or config.memory.text_caching:
+    crops = [concept.image.detail_crops for concept in config.concepts if concept.enabled]
+    captions_tiles = any(one.enabled and one.enable_captioning for one in crops)
+    if config.memory.latent_caching or config.memory.text_caching or captions_tiles:
         usage.cache.check_writable()
         usage.begin()
     return usage

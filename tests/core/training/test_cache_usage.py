@@ -10,11 +10,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.config.lora import LoraConfig
 from core.dataset.cache import Cache, Kind
 from core.errors import WorkspaceError
+from core.settings.checks import load
 from core.training import cache_usage
-from core.training.cache_usage import Amount, Usage, cache_summary, clear_cache, prune_cache
-from core.training.run_folder import RunFolder
+from core.training.cache_usage import (
+    DEFAULT,
+    Amount,
+    Usage,
+    begin_usage,
+    cache_folder,
+    cache_summary,
+    clear_cache,
+    prune_cache,
+)
+from core.training.run_folder import RunFolder, propose_workspace
 
 KEYS = [f"{number:02x}" * 20 for number in range(6)]
 
@@ -185,3 +196,32 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert cache_summary(tmp_path / "none").total == Amount()
     assert prune_cache(tmp_path / "none") == {} == clear_cache(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("caching", [{"latent_caching": True}, {"text_caching": True}, {"captions tiles": True}, {}])
+def test_the_folder_is_only_asked_for_where_something_is_kept(caching: dict[str, bool], tmp_path: Path) -> None:
+    crops = {"enabled": True, "enable_captioning": "captions tiles" in caching}
+    memory = {"latent_caching": False, "text_caching": False, "cache_dir": str(tmp_path / "cache")}
+    data = {
+        "base": {"source": "model.safetensors"},
+        "concepts": [{"folder": "pictures", "image": {"detail_crops": crops}}],
+        "memory": memory | {name: True for name in caching if name in memory},
+    }
+    config = load(LoraConfig, data)
+    begin_usage(config, tmp_path / "run")
+    assert (tmp_path / "cache").exists() == bool(caching)
+    (tmp_path / "other").write_text("a file")
+    config.memory.cache_dir = str(tmp_path / "other")
+    if caching:
+        with pytest.raises(WorkspaceError, match="other can't be written"):
+            begin_usage(config, tmp_path / "run")
+    else:
+        begin_usage(config, tmp_path / "run")
+
+
+def test_the_cache_lies_beside_the_workspace_unless_it_is_set(tmp_path: Path) -> None:
+    config = load(LoraConfig, {"base": {"source": "a"}, "concepts": [{"folder": "b"}]})
+    assert cache_folder(config, tmp_path / "runs" / "one") == tmp_path / "runs" / "cache"
+    assert cache_folder(config, propose_workspace("demo")) == DEFAULT
+    config.memory.cache_dir = "/elsewhere"
+    assert cache_folder(config, tmp_path / "one") == Path("/elsewhere")
