@@ -44,3 +44,13 @@ def test_times_fill_their_range(first: int, end: int | None, expected: tuple[int
     assert (int(times.min()), int(times.max())) == expected
     middle = (expected[0] + expected[1]) / 2
     assert abs(float(times.double().mean()) - middle) < 0.01 * (expected[1] - expected[0] + 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "count", "expected"),
+    [(0, None, 4, [125, 375, 625, 875]), (200, 400, 2, [250, 350]), (999, None, 3, [999] * 3)],
+)
+def test_spread_times_are_the_middles_of_equal_parts(
+    first: int, end: int | None, count: int, expected: list[int]
+) -> None:
+    assert Diffusion(SCHEDULER.alphas_cumprod, first=first, end=end).spread_times(count).tolist() == expected

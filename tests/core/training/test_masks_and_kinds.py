@@ -1,11 +1,14 @@
-"""Masks, prior prediction and validation: what counts how much, what is held still, and what is only measured."""
+"""Masks, prior prediction, inpainting and validation: what counts how much, what is held still or only measured."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from core.config.lora import LoraConfig
@@ -13,7 +16,9 @@ from core.config.toml_file import read_config
 from core.contracts import Batch, Framing
 from core.dataset.draws import generator_for
 from core.dataset.validation import validation_batches
+from core.families._saving import save_folder
 from core.manager.training_executor import Job
+from core.registry import registry
 from core.training.events import Event, Finished, Sampled, Started, Step, Validated
 from core.training.loop import Progress, train_step
 from core.training.losses import draw_noise, mean_errors, sample_losses
@@ -31,7 +36,7 @@ def make_run(run_toml: Callable[..., Path], tmp_path: Path) -> Iterator[MakeRun]
     """Runs that are set up and haven't begun; what they tell is in `run.told`."""
     made: list[Run] = []
 
-    def make(changes: dict[str, Any] | None = None, family: str = "sd15") -> Run:
+    def make(changes: Mapping[str, Any] | None = None, family: str = "sd15") -> Run:
         folder = RunFolder(tmp_path / f"run-{len(made)}")
         folder.path.mkdir()
         told: list[Event] = []
@@ -173,6 +178,70 @@ def test_what_is_held_still_moves_nothing(train: Train, kind: str) -> None:
     still = kind == "prior_prediction"
     assert len(losses) == 12 and (max(losses) == 0) == still
     assert any(tensor.any() for tensor in ups) != still
+
+
+# -- inpainting
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("caching", [True, False])
+def test_an_inpainting_base_is_trained_and_drawn_with(
+    train: Train, pictures: Path, tmp_path: Path, family: str, caching: bool
+) -> None:
+    masked = Path(shutil.copytree(pictures, tmp_path / "masked"))
+    for index in range(0, 6, 2):  # the square ones; the others have none
+        mask = Image.new("L", (128, 128))
+        mask.paste(255, (0, 0, 64, 128))
+        mask.save(masked / f"{index}-masklabel.png")
+    base = save_folder(registry("families").get(family)().tiny("inpainting"), tmp_path / "base")
+    changes = {
+        "base": {"source": str(base)},
+        "concept": {"folder": str(masked), "image": {"mask": "file", "unmasked_probability": 0.0}},
+        "memory": {"latent_caching": caching},
+        "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 2},
+    }
+    job, ending = train(family, changes)
+    assert isinstance(ending, Finished), ending
+    assert len([event for event in job.events()[0] if isinstance(event, Sampled)]) >= 2
+    tensors = load_file(ending.path)
+    assert any(tensor.any() for name, tensor in tensors.items() if name.endswith("lora_up.weight"))
+    with safe_open(ending.path, "pt") as file:
+        metadata = file.metadata()
+    # what a LoRA is for is the architecture: programs that read this know no LoRA of inpainting models
+    known = {"sd15": "stable-diffusion-v1/lora", "sdxl": "stable-diffusion-xl-v1-base/lora"}
+    assert metadata["modelspec.architecture"] == known[family]
+
+
+def test_a_batch_for_an_inpainting_base_has_what_the_model_is_shown(make_run: MakeRun, tmp_path: Path) -> None:
+    base = save_folder(registry("families").get("sd15")().tiny("inpainting"), tmp_path / "base")
+    run = make_run({"base": {"source": str(base)}})
+    batch = run.batches.batch(0, 0, 0)
+    assert batch.controls.keys() == {"mask", "masked_latents"}
+    assert batch.controls["mask"].shape == batch.latents[:, :1].shape and batch.controls["mask"].min() == 1
+    assert batch.controls["masked_latents"].shape == batch.latents.shape
+    inputs: list[torch.Tensor] = []
+    unet: Any = run.model.parts["denoiser"]
+    unet.conv_in.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
+    with_kinds(batch, "standard", "prior_prediction")
+    assert sample_losses(run, batch).shape == (2,)
+    both, one = inputs
+    assert torch.equal(both[:, 5:], batch.controls["masked_latents"])
+    assert torch.equal(one, both[1:])
+
+
+# -- long and weighted captions
+
+
+def test_captions_and_sample_prompts_are_as_long_as_the_base_says(make_run: MakeRun) -> None:
+    prompts = {"prompts": [{"prompt": "a (ball:1.5)"}]}
+    run = make_run({"base": {"max_token_length": 150, "weighted_prompts": True}, "sampling": prompts})
+    batch = run.batches.batch(0, 0, 0)
+    assert [one["text_1"]["hidden"].shape[0] for one in batch.encoded] == [152, 152]
+    (prompt,) = run.texts.of_prompts(["a (ball:1.5)"])
+    plain = make_run({"sampling": prompts, "base": {"max_token_length": 150}})
+    assert prompt["text_1"]["hidden"].shape[0] == 152
+    assert not torch.equal(prompt["text_1"]["hidden"], plain.texts.of_prompts(["a (ball:1.5)"])[0]["text_1"]["hidden"])
+    assert plain.batches.batch(0, 0, 0).captions == batch.captions
 
 
 # -- samples of a batch
