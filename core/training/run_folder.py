@@ -166,12 +166,19 @@ class RunFolder:
         whole = self._whole_backups()
         return whole[-1] if whole else None
 
+    def has_backup(self, step: int) -> bool:
+        """Whether there is a whole backup of a step."""
+        return self._backup_path(step).exists()
+
+    def _backup_path(self, step: int) -> Path:
+        return self._backups / f"step-{step:08d}"
+
     def write_backup(self, state: State, keep: int) -> Path:
         """Write a backup beside the old ones, which are deleted (but for `keep` - 1) once it is whole.
 
         TrainingError if it can't be written; the older backups are untouched then.
         """
-        final = self._backups / f"step-{state.progress['step']:08d}"
+        final = self._backup_path(state.progress["step"])
         part = self._backups / f"{WRITING}{final.name}"
         if final.exists():  # the same step of the same run: the same numbers
             return final

@@ -10,10 +10,10 @@ from accelerate.state import AcceleratorState, GradientState
 
 from core.config.lora import LoraConfig
 from core.devices import give_back_host_memory
-from core.errors import TrainingError
+from core.errors import OchreError, TrainingError
 from core.training.encoding import StoppedEarly
 from core.training.events import Event, Message, Started, Stopped
-from core.training.loop import Progress, train
+from core.training.loop import Progress, back_up, train
 from core.training.previews import draw_samples
 from core.training.run_folder import RunFolder, read_backup
 from core.training.setup import Run, set_up
@@ -38,7 +38,7 @@ def run_session(config: LoraConfig, folder: RunFolder) -> None:
         elif config.sampling.before_first_step:
             draw_samples(run, 0)
         report(started(run, progress))
-        with run.batches:
+        with run.batches, backed_up_on_failure(run, progress):
             train(run, progress)
 
 
@@ -53,6 +53,22 @@ def started(run: Run, progress: Progress) -> Started:
         device=str(run.device),
         trained_weights=sum(parameter.numel() for parameter in run.parameters),
     )
+
+
+@contextmanager
+def backed_up_on_failure(run: Run, progress: Progress) -> Iterator[None]:
+    """A picture or a cache that is gone costs no step that was trained: the weights are kept, and the run can go on."""
+    try:
+        yield
+    except TrainingError:
+        raise  # the weights may be at fault
+    except OchreError:
+        if progress.step and not run.folder.has_backup(progress.step):
+            try:
+                back_up(run, progress)
+            except OchreError as error:
+                run.report(Message(level="warning", text=f"Not backed up at step {progress.step}. {error}"))
+        raise
 
 
 @contextmanager

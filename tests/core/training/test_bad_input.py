@@ -20,7 +20,8 @@ from core.errors import SettingsError
 from core.families._saving import save_single_file
 from core.manager.training_executor import Job, TrainingExecutor
 from core.registry import registry
-from core.training.events import Message
+from core.training import loop
+from core.training.events import Event, Failed, Finished, Message
 from core.training.run_folder import RunFolder
 from scripts.train import main
 
@@ -128,6 +129,39 @@ def test_pictures_that_can_not_be_trained_on(
     assert all(words in tried.text for words in said), tried.text
     assert tried.job.state == "failed"
     assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_a_folder_that_vanishes_during_the_run_is_told_and_no_step_is_lost(
+    run_toml: Any, own_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures are read at each step here, as they aren't cached."""
+    hidden = own_pictures.with_name("hidden")
+    changes = {
+        "concept": {"folder": str(own_pictures)},
+        "memory": {"latent_caching": False},
+        "training": {"epochs": 30, "train_batch_size": 1},
+    }
+    monkeypatch.setattr(loop, "step_event", hides(own_pictures, hidden, after=2))
+    config = run_toml("sd15", changes)
+    failed = TrainingExecutor().start(config).wait(120)
+    assert isinstance(failed, Failed)
+    assert str(own_pictures) in failed.what and "can't be read" in failed.what
+    (backup,) = (tmp_path / "run" / "backups").glob("step-*")
+    assert int(backup.name.removeprefix("step-")) >= 2
+    hidden.rename(own_pictures)
+    assert isinstance(TrainingExecutor().start(config).wait(120), Finished)
+
+
+def hides(folder: Path, place: Path, after: int) -> Callable[..., Event]:
+    """`step_event`, which moves a folder away after a step."""
+    tell = loop.step_event
+
+    def step_event(run: Any, progress: Any, *rest: Any) -> Event:
+        if progress.step == after and folder.exists():
+            folder.rename(place)
+        return tell(run, progress, *rest)
+
+    return step_event
 
 
 def test_strange_pictures_are_named_and_converted_or_left_out(
