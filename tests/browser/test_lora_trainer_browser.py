@@ -118,6 +118,7 @@ def test_a_concept_is_added_by_keyboard_and_looked_at(page: Any, folder: Path) -
     assert tile(page, "mine").locator("img").count() == 3
     details.get_by_role("button", name="Use 10").click()
     tile(page, "mine").get_by_text("standard · 10×").wait_for()
+    picture(page, "concepts", ".ochre-body:has(.ochre-tiles)")
     details.get_by_role("button", name="Augmentation").focus()
     page.keyboard.press("Enter")
     details.get_by_label("Mirror", exact=True).select_option("random")
@@ -125,7 +126,7 @@ def test_a_concept_is_added_by_keyboard_and_looked_at(page: Any, folder: Path) -
     page.get_by_text("64 pictures", exact=True).wait_for()
     page.get_by_text("20 pictures (and 1 left out), each shown 10 times in an epoch").wait_for()
     assert page.get_by_text("only one version of it is kept").count() == 2  # beside the setting, and in the report
-    picture(page, "concepts", ".ochre:has(.ochre-tiles)")
+    picture(page, "pictures_report", ".ochre:has(.ochre-tiles)")
 
 
 def test_every_picture_is_in_the_report(page: Any) -> None:
@@ -266,7 +267,7 @@ def test_stop_ends_the_run_with_a_backup(page: Any, folder: Path) -> None:
 def test_run_all_from_top_to_bottom(browser: Any, start_lab: Callable[[Path], Any], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "demo", tmp_path / "demo")
     shutil.copy(ROOT / "LoRA_Trainer.ipynb", tmp_path)
-    page = start_lab(tmp_path).open(browser, "LoRA_Trainer.ipynb", height=6640)
+    page = start_lab(tmp_path).open(browser, "LoRA_Trainer.ipynb", height=6080)
     page.set_default_timeout(4 * PATIENCE)
     execute(page, "notebook:run-all-cells")
     page.locator(".ochre-places").wait_for()
