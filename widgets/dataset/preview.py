@@ -45,6 +45,9 @@ def described(plan: Plan, epoch: int) -> str:
         f"Drawn from epoch {epoch + 1}: cut, changed and captioned as the model gets them. "
         "What lies outside a mask is dimmed where the mask counts."
     )
+    crops = [concept.image.detail_crops for concept in plan.concepts if concept.trains]
+    if any(crop.enabled and crop.enable_captioning for crop in crops):
+        about += " Captions of their own come to the tiles when the run starts; here they have their picture's."
     return f'<div class="ochre-help">{about}</div><div class="ochre-seen">{cards}</div>'
 
 

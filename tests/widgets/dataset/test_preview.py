@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,9 @@ from widgets.dataset.preview import Preview, changes
 ROOT = Path(__file__).parents[3]
 
 
-def look_at(folder: str) -> Look:
-    concepts = [{"name": "glim", "folder": folder, "trigger_word": "glim", "image": {"flip": "random"}}]
+def look_at(folder: str, **crops: Any) -> Look:
+    image = {"flip": "random", "detail_crops": crops}
+    concepts = [{"name": "glim", "folder": folder, "trigger_word": "glim", "image": image}]
     sizes = {"resolution": "64", "step": 8, "minimum": 48, "maximum": 96}
     data = merge(to_data(LoraConfig()), {"concepts": concepts, "buckets": sizes, "base": {"source": "a model"}})
     return Look(lambda: data, lambda data: validate(LoraConfig, data))
@@ -33,6 +35,13 @@ def test_eight_pictures_with_their_captions_and_others_at_a_click() -> None:
     preview.widget.children[1].click()
     assert preview._report.widget.value != first
     assert "epoch 2" in preview._report.widget.value
+
+
+def test_tiles_whose_captions_come_later_are_told_of() -> None:
+    folder = str(ROOT / "demo" / "pictures")
+    assert "when the run starts" not in Preview(look_at(folder, enabled=True).plan)._report.widget.value
+    captioned = look_at(folder, enabled=True, enable_captioning=True, tile_resolution=64, overlap=16)
+    assert "when the run starts" in Preview(captioned.plan)._report.widget.value
 
 
 def test_what_stands_in_the_way_is_said(tmp_path: Path) -> None:
