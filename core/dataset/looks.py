@@ -92,6 +92,14 @@ def forget() -> None:
         _kept.clear()
 
 
+def known_sha256(path: str) -> str:
+    """The hash of a file that was looked at and is as it was then; else empty. OSError where there is no file."""
+    state = Path(path).stat()
+    with _keeping:
+        kept = _kept.get(path)
+    return kept.sha256 if kept and (kept.changed, kept.bytes) == (state.st_mtime_ns, state.st_size) else ""
+
+
 def look_once(job: Job) -> Look:
     """Kept for as long as the file stays as it is, so that Check and the start after it read each picture once."""
     try:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.contracts import Size
-from core.dataset.companions import conditioning_path, mask_path
-from core.errors import PictureError, WorkspaceError
+from core.errors import WorkspaceError
 
 VERSION = 2
 
@@ -131,59 +128,3 @@ def _entry(data: dict[str, Any]) -> Entry:
 def sha256_of(data: bytes) -> str:
     """The hash that tells whether a picture is still the same."""
     return hashlib.sha256(data).hexdigest()
-
-
-def verify(manifest: Manifest, is_cached: Callable[[Entry], bool] = lambda entry: False) -> list[Note]:
-    """Compare a run that goes on with the pictures as they are now. PictureError, naming all that changed or went.
-
-    A picture whose encodings are all cached (`is_cached`) isn't needed any more, and its caption is in the manifest:
-    the run then goes on with what it began with, and a note says so.
-    """
-    changed = changes(manifest.entries)
-    needed = [note for entry, note in changed if not is_cached(entry)]
-    if needed:
-        raise PictureError(
-            "Pictures of this run are no longer what they were when it started:\n"
-            + "\n".join(f"  {note}" for note in needed)
-            + "\n",
-            do="Put them back to go on, or start a new workspace with the pictures as they are.",
-        )
-    return [Note(note.path, f"{note.reason}; its encoding in the cache is used") for _, note in changed]
-
-
-def changes(entries: Iterable[Entry]) -> list[tuple[Entry, Note]]:
-    """The entries of which a file is missing or has another content, each with a note that says which.
-
-    A file is read once, however many tiles are cut from it.
-    """
-    listed = list(entries)
-    files = dict.fromkeys(file for entry in listed for file in files_of(entry))
-    with ThreadPoolExecutor(4) as pool:
-        reasons = dict(zip(files, pool.map(_change, files), strict=True))
-    return [(entry, Note(file.path, reasons[file])) for entry in listed for file in files_of(entry) if reasons[file]]
-
-
-class File(NamedTuple):
-    """A file as it was when the run started."""
-
-    path: str
-    sha256: str
-
-
-def files_of(entry: Entry) -> Iterator[File]:
-    """What an entry is made from: the picture, its mask, its conditioning picture."""
-    yield File(entry.path, entry.sha256)
-    if entry.mask:
-        yield File(str(mask_path(entry.path)), entry.mask)
-    if entry.conditioning:
-        yield File(str(conditioning_path(entry.path)), entry.conditioning)
-
-
-def _change(file: File) -> str:
-    try:
-        data = Path(file.path).read_bytes()
-    except FileNotFoundError:
-        return "is missing"
-    except OSError as error:
-        return f"can't be read ({error.strerror})"
-    return "" if sha256_of(data) == file.sha256 else "has changed"

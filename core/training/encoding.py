@@ -18,10 +18,11 @@ from core.config.lora import LoraConfig
 from core.contracts import Encoded, Family, Model, Part
 from core.dataset.batches import Plan
 from core.dataset.cache import Cache
+from core.dataset.changes import verify
 from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions
 from core.dataset.filling import fill_latents, fill_text
 from core.dataset.loader import Sources
-from core.dataset.manifest import Entry, Manifest, verify
+from core.dataset.manifest import Entry, Manifest
 from core.dataset.pixels import forget_pictures
 from core.dataset.validation import validation_draws
 from core.dataset.views import Shown
@@ -175,11 +176,8 @@ class Encoding:
             measured = {draw.caption for draw in validation_draws(plan)}
             captions = plan.captions(self.config.training.epochs) | measured
             self.usage.record("text", map(encoder.key, captions))
-            self._finish(
-                fill_text(
-                    captions, self.cache, encoder, in_good_time("Caching captions", self.report), self.should_stop
-                )
-            )
+            progress = in_good_time("Caching captions", self.report)
+            self._finish(fill_text(captions, self.cache, encoder, progress, self.should_stop))
             del model.parts[part]
             give_back_host_memory()
         return encoder
