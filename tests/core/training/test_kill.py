@@ -18,6 +18,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from core.config.lora import LoraConfig
+from core.config.toml_file import set_values
+from core.dataset.manifest import Manifest
+from core.manager.config_generator import ConfigGenerator
+from core.manager.profile_manager import ProfileManager
+from core.settings.checks import load
 from core.training.events import ENDS, Event, Finished, Phase, Sampled, Step, read_events
 
 pytestmark = pytest.mark.slow
@@ -248,6 +254,55 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
     server.finish(config, killed)
     assert_same_end(whole, killed)
     assert_reads_as_one_run(killed, 14, [0, 7, 14])
+
+
+def test_the_demo_with_large_pictures_and_every_change_on_is_killed_too(server: Server, tmp_path: Path) -> None:
+    config = demo_with_everything(tmp_path)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    server.train(config, whole, whole=False)
+    (tmp_path / "cache").rename(tmp_path / "cache of the other")
+    for moment in (("os.rename", "latents"), after(1), after(4), ("os.rename", ".writing-step-00000006")):
+        server.kill(config, killed, moment, whole=False)
+    server.finish(config, killed, whole=False)
+    assert_same_end(whole, killed)
+    assert_reads_as_one_run(killed, 8, [])
+    shown = Manifest.from_json((killed / "manifest.json").read_text(encoding="utf-8")).entries
+    assert {len(entry.buckets) for entry in shown} == {1, 2}
+    assert sum(entry.tile is not None for entry in shown) > 10
+    assert {entry.concept for entry in shown} == {0, 1}
+
+
+def demo_with_everything(folder: Path) -> Path:
+    """The demo's profile on its own model, with its pictures three times as large, masked, cut and changed."""
+    for source in (Path("demo/pictures"), Path("demo/regularisation")):
+        own = folder / source.name
+        own.mkdir()
+        for path in sorted(source.glob("*.png"))[:6]:
+            with Image.open(path) as picture:
+                picture.resize((picture.width * 3, picture.height * 3)).save(own / path.name)
+                mask = Image.radial_gradient("L").resize((picture.width * 3, picture.height * 3))
+            mask.save(own / f"{path.stem}-masklabel.png")
+            shutil.copy(path.with_suffix(".txt"), own)
+    everything = EVERYTHING_AT_RANDOM["concept"]
+    profiles = ProfileManager()
+    data, _ = profiles.apply(profiles.get("training", "demo"), ConfigGenerator().default())
+    data["concepts"][0] |= {**everything, "repeats": 1.0, "folder": str(folder / "pictures")}
+    data["concepts"][1] |= {**everything, "samples_per_epoch": 5, "folder": str(folder / "regularisation")}
+    data = set_values(
+        data,
+        {
+            "buckets.resolution": "64, 80",
+            "memory.precision": "fp32",
+            "memory.cache_dir": str(folder / "cache"),
+            "training.max_steps": 8,
+            "training.train_batch_size": 4,
+            "saving.name": "my_lora",
+            "saving.backup_every_n_steps": 2,
+            "sampling.prompts": [],
+            "logging.tensorboard": False,
+        },
+    )
+    return ConfigGenerator().write(load(LoraConfig, data), folder / "demo.toml")
 
 
 def test_8_bit_state_and_cached_captions_survive_a_kill(
