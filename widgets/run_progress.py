@@ -14,6 +14,7 @@ from core.training.events import (
     Saved,
     Started,
     Step,
+    Validated,
 )
 from widgets.loss_chart import LossCurve
 
@@ -29,6 +30,7 @@ class Progress:
     phase: Phase | None = None
     ending: Event | None = None
     curve: LossCurve = field(default_factory=LossCurve)
+    validated: Validated | None = None
     samples: list[Sampled] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
@@ -42,6 +44,9 @@ class Progress:
                 self.curve.add(event.step, event.loss)
             case Phase():
                 self.phase = event
+            case Validated():
+                self.validated, self.phase = event, None
+                self._say(f"Step {event.step}: validation loss {validation_losses(event)}")
             case Sampled():
                 self.samples = [*(grid for grid in self.samples if grid.step < event.step), event]
             case Saved():
@@ -66,7 +71,14 @@ class Progress:
         if self.step and self.step.step > event.step:  # it goes on from a backup
             self.curve.cut_back(event.step)
             self.samples = [grid for grid in self.samples if grid.step <= event.step]
+        if self.validated and self.validated.step > event.step:
+            self.validated = None
         self.started, self.step, self.phase, self.ending = event, None, None, None
 
     def _say(self, text: str) -> None:
         self.messages = [*self.messages[-_MESSAGES_KEPT + 1 :], text]
+
+
+def validation_losses(event: Validated) -> str:
+    """The loss of each validation concept: `portraits 0.1234, hands 0.2345`."""
+    return ", ".join(f"{concept} {loss:.4f}" for concept, loss in event.losses.items())

@@ -131,6 +131,7 @@ def figures(progress: Progress) -> str:
     shown = {
         "Epoch": f"{step.epoch} / {started.epochs}",
         "Loss (smoothed)": f"{progress.curve.smooth[-1]:.4f}",
+        "Validation": _validation(progress),
         "Learning rate": " / ".join(f"{rate:.2e}" if rate else "0" for rate in rates[:2]),
         "Images per second": f"{step.images_per_second:.2f}",
         "Time left": duration(step.seconds_left) if not progress.ending else "done",
@@ -140,6 +141,12 @@ def figures(progress: Progress) -> str:
         f'<div class="ochre-figure"><span>{name}</span><b>{value}</b></div>' for name, value in shown.items() if value
     ]
     return f'<div class="ochre-figures">{"".join(cells)}</div>'
+
+
+def _validation(progress: Progress) -> str:
+    """The mean over the validation concepts, as last measured."""
+    losses = list(progress.validated.losses.values()) if progress.validated else []
+    return f"{sum(losses) / len(losses):.4f}" if losses else ""
 
 
 def sample_grid(workspace: Path, grids: list[Sampled]) -> str:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core.manager.training_executor import Job
 from core.training import events as e
+from widgets.run_progress import validation_losses
 
 
 class TerminalView:
@@ -55,6 +56,8 @@ class TerminalView:
                 self._bar.update(self._task, description="Training", completed=event.step, figures=figures(event))
             case e.Phase():
                 self._show_phase(event)
+            case e.Validated():
+                self._say(f"step {event.step}: validation loss {validation_losses(event)}")
             case e.Sampled():
                 self._say(f"step {event.step}: samples in {self._job.workspace / event.paths[0]}".rsplit("/", 1)[0])
             case e.Saved() if event.step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ from core.training.previews import draw_samples
 from core.training.run_folder import RunFolder, read_backup
 from core.training.setup import Run, set_up
 from core.training.tensorboard import TensorBoard
+
+# bitsandbytes, which diffusers imports, misses a kernel for 4-bit numbers on a CPU, which nothing here uses
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def run_session(config: LoraConfig, folder: RunFolder) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from core.manager.training_executor import Job
-from core.training.events import Failed, Finished, Message, Phase, Sampled, Saved, Started, Step, Stopped
+from core.training.events import Failed, Finished, Message, Phase, Sampled, Saved, Started, Step, Stopped, Validated
 from core.training.run_folder import RunFolder
 from widgets.loss_chart import MOST_POINTS, LossCurve
 from widgets.run_progress import Progress
@@ -55,8 +55,11 @@ def test_the_view_follows_a_run_to_its_end(folder: RunFolder) -> None:
     folder.report(started())
     for number in range(1, 11):
         folder.report(step(number))
+    assert "Validation" not in view._figures.value
+    folder.report(Validated(step=10, losses={"hands": 0.1, "faces": 0.3}))
     assert not view.look()
     assert view._bar.value == 0.25
+    assert "<span>Validation</span><b>0.2000</b>" in view._figures.value
     assert "3.21" in view._figures.value
     assert "3 min 20 s" in view._figures.value
     assert "<polyline" in view._chart.value

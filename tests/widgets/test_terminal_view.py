@@ -43,6 +43,7 @@ def test_a_run_is_told_to_its_end(tmp_path: Path) -> None:
         e.Message(text="Left out: a.png: It is broken [sic].", level="warning"),
         started,
         STEP,
+        e.Validated(step=3, losses={"hands": 0.12345, "faces": 0.2}),
         e.Sampled(step=3, paths=["samples/step-00000003/00.png"], prompts=["a cat"]),
         e.Saved(step=3, path="output/cat.safetensors"),
         e.Finished(step=3, path="output/cat.safetensors"),
@@ -50,6 +51,7 @@ def test_a_run_is_told_to_its_end(tmp_path: Path) -> None:
     assert "Left out: a.png: It is broken [sic]." in text  # brackets are no markup
     assert "SDXL on cpu; 12,345 trained weights; 3 steps" in text
     assert f"samples in {tmp_path}/samples/step-00000003" in text
+    assert "step 3: validation loss hands 0.1235, faces 0.2000" in text
     assert "saved output/cat.safetensors" in text
     assert "3/3" in text
     assert isinstance(ending, e.Finished)
