@@ -35,7 +35,7 @@ its events say so."""
 # Runs trainings. The first one runs in this process, so that everything is imported; each later one in a copy of it,
 # which takes milliseconds, and is killed before an operation on a file that it was told of.
 SERVER = """
-import json, os, signal, sys
+import json, os, signal, sys, threading
 from pathlib import Path
 import scripts.train
 from core.config.lora import LoraConfig
@@ -52,7 +52,11 @@ def session(config, workspace):
 
 def run(config, workspace, whole):
     if whole:  # the command, with all its checks
-        return scripts.train.main(["--config-path", config, "--workspace", workspace])
+        status = scripts.train.main(["--config-path", config, "--workspace", workspace])
+        for thread in threading.enumerate():
+            if thread.name.startswith("run "):
+                thread.join()  # it may still hold this process's turn, which a copy would wait for in vain
+        return status
     return session(config, workspace)
 
 def die_before(operation, part):
@@ -108,7 +112,9 @@ class Server:
         outside = callable(moment)
         self._ask([str(config), str(workspace), whole], fork=True, moment=None if outside else moment)
         pid = self._answer()
+        late = time.monotonic() + 120
         while outside and not moment(read_events(workspace / "events.jsonl")[0]):
+            assert time.monotonic() < late, "the moment doesn't come"
             time.sleep(0.001)
         if outside:
             os.kill(pid, signal.SIGKILL)
