@@ -280,10 +280,11 @@ def advice(concept: Concept, run: Run) -> Iterator[str]:
         (varies(concept.image), run.keeps_images, concept.image_variations, "picture", "image_variations", "latent"),
         (concept.text.varies, run.keeps_text, concept.text_variations, "caption", "text_variations", "text"),
     ):
+        title = Concept.model_fields[setting].title
         if changes and kept and count == 1:
             yield (
                 f"Each {what} is changed at random, but only one version of it is kept, so it always looks the same. "
-                f"Set {setting} to 4 or so, or {cache}_caching to false."
+                f"Set '{title}' ({setting}) to 4 or so, or don't cache {what}s ({cache}_caching = false)."
             )
         if not changes and count > 1:
             yield f"{setting} is {count}, but nothing changes a {what}: its versions are all equal."

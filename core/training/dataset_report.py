@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from core.config.lora import LoraConfig
 from core.dataset.manifest import Manifest
-from core.dataset.report import CountTokens, DatasetReport, Run
+from core.dataset.report import CountTokens, DatasetReport
 from core.dataset.reporting import make_report
 from core.dataset.survey import Survey
 from core.errors import PictureError
 from core.families._prompt_weights import weighted_pieces
-from core.training.planning import batch_plan
+from core.training.planning import batch_plan, report_run
 
 
 def report_of(config: LoraConfig, found: Survey, count_tokens: CountTokens | None = None) -> DatasetReport:
@@ -21,9 +21,7 @@ def report_of(config: LoraConfig, found: Survey, count_tokens: CountTokens | Non
         plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
     except PictureError as error:
         problems.append(str(error))
-    memory = config.memory
-    run = Run(plan, memory.latent_caching, memory.text_caching, config.base.max_token_length, count_tokens)
-    report = make_report(found, config.buckets, run)
+    report = make_report(found, config.buckets, report_run(config, plan, count_tokens))
     return replace(report, problems=[*report.problems, *problems])
 
 

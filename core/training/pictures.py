@@ -11,6 +11,7 @@ from core.dataset.survey import survey
 from core.dataset.tile_captions.captioning import caption_tiles
 from core.training.encoding import StoppedEarly, in_good_time
 from core.training.events import Event, Message, Phase
+from core.training.planning import advice_on
 from core.training.run_folder import RunFolder, write_text
 
 
@@ -28,7 +29,7 @@ def frozen_manifest(
         report(Message(level="warning", text=f"Left out: {note}"))
     for note in found.converted:
         report(Message(text=f"Converted: {note}"))
-    for warning in found.warnings:
+    for warning in (*found.warnings, *advice_on(config)):
         report(Message(level="warning", text=warning))
     entries = caption_tiles(
         found.entries,

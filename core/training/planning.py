@@ -9,6 +9,8 @@ from pathlib import Path
 from core.config.lora import LoraConfig
 from core.dataset.batches import Batching, Plan
 from core.dataset.manifest import Manifest
+from core.dataset.report import CountTokens, Run
+from core.dataset.reporting import advice
 from core.dataset.survey import Note, Survey, survey
 from core.errors import PictureError, Problem
 
@@ -62,8 +64,25 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         writes=[name for _, name in output_files(config, plan)],
         left_out=found.left_out,
         converted=found.converted,
-        warnings=[*found.warnings, *plan.remainder_notes()],
+        warnings=[*found.warnings, *advice_on(config), *plan.remainder_notes()],
     )
+
+
+def advice_on(config: LoraConfig) -> list[str]:
+    """Settings of the concepts that don't fit each other, such as changes of which only one version is kept."""
+    run = report_run(config)
+    return [
+        f"{concept.name or concept.folder}: {text}"
+        for concept in config.concepts
+        if concept.trains
+        for text in advice(concept, run)
+    ]
+
+
+def report_run(config: LoraConfig, plan: Plan | None = None, count_tokens: CountTokens | None = None) -> Run:
+    """What a report on the pictures needs to know of a config."""
+    memory = config.memory
+    return Run(plan, memory.latent_caching, memory.text_caching, config.base.max_token_length, count_tokens)
 
 
 def batch_plan(config: LoraConfig, manifest: Manifest, processes: int = 1) -> Plan:

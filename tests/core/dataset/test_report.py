@@ -183,8 +183,8 @@ def test_changes_of_which_only_one_version_is_kept_are_pointed_out(make_folder, 
 
     changing = Concept(folder=folder, image=ConceptImage(flip="random"), text=ConceptText(shuffle_tags=True))
     told = advice(changing, Run())
-    assert "Set image_variations to 4 or so, or latent_caching to false" in told
-    assert "Set text_variations to 4 or so, or text_caching to false" in told
+    assert "(image_variations) to 4 or so, or don't cache pictures (latent_caching = false)" in told
+    assert "(text_variations) to 4 or so, or don't cache captions (text_caching = false)" in told
     assert advice(changing, Run(keeps_images=False, keeps_text=False)) == ""
     several = changing.model_copy(update={"image_variations": 4, "text_variations": 2})
     assert advice(several, Run()) == ""

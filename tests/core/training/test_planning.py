@@ -10,6 +10,7 @@ from core.contracts import Size
 from core.dataset.manifest import Entry, Manifest
 from core.errors import PictureError
 from core.training.planning import (
+    advice_on,
     batch_plan,
     check_destination,
     destination_folder,
@@ -34,6 +35,13 @@ def test_steps_are_those_of_the_epochs_up_to_the_limit(limit: int, steps: int, e
     plan = batch_plan(job, pictures())
     assert total_steps(job, plan) == steps
     assert epoch_ends(job, plan) == ends
+
+
+def test_changes_of_which_one_version_is_kept_are_pointed_out() -> None:
+    changing = {"name": "cats", "image": {"flip": "random"}, "text": {"shuffle_tags": True}}
+    assert [line.split(":")[0] for line in advice_on(config(concepts=[changing]))] == ["cats", "cats"]
+    assert advice_on(config(concepts=[{**changing, "kind": "validation"}])) == []
+    assert advice_on(config(concepts=[changing], memory={"latent_caching": False, "text_caching": False})) == []
 
 
 def test_epochs_that_show_nothing_are_an_error() -> None:
