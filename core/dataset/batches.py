@@ -147,6 +147,10 @@ class Plan:
         """The steps of an epoch, from 0. The last two epochs are kept."""
         return self._kept(epoch)
 
+    def captions_of(self, entry: Entry) -> Sequence[str]:
+        """An entry's own captions (a tile may have one too), or else the lines of its concept's prompt file."""
+        return entry.captions or self.lines.get(entry.concept, ())
+
     def shown(self, draw: Draw) -> Shown:
         """The picture of a draw, and how it is shown."""
         entry = self.entries[draw.entry]
@@ -259,9 +263,8 @@ class Plan:
 
     def _text(self, concept: Concept, index: int, times_shown: int, epoch: int = 0, sample: int = 0) -> str:
         entry = self.entries[index]
-        captions = entry.captions or self.lines.get(entry.concept, ())  # tiles may have captions of their own
         draw = CaptionDraw(self.seed, entry.key, times_shown, epoch, sample, self._keeps_text)
-        return caption_for(concept, captions, draw)
+        return caption_for(concept, self.captions_of(entry), draw)
 
     def _is_drawn_by_sample(self, concept: Concept) -> bool:
         """Whether which of its captions is shown hangs on the sample, so that each has to be looked at."""

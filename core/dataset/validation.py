@@ -26,7 +26,7 @@ def validation_draws(plan: Plan) -> Iterator[Draw]:
         concept = plan.concepts[entry.concept]
         if concept.kind != "validation" or not concept.enabled:
             continue
-        captions = plan.lines.get(entry.concept, entry.captions)
+        captions = plan.captions_of(entry)
         caption = caption_for(_undropped(concept), captions, CaptionDraw(plan.seed, entry.key, 0, 0, number, True))
         view = view_of(entry, concept, plan.seed, times_shown=0, epoch=0, kept=True)
         yield Draw(index, 0, number, view, caption, masked=concept.image.mask != "off")

@@ -203,6 +203,16 @@ def test_captions_of_what_fills_a_batch_are_there_too(remainder: str) -> None:
     assert plan.captions(3) == {draw.caption for epoch in range(3) for draw in draws_of(plan, epoch)}
 
 
+def test_a_tile_with_a_caption_keeps_it_beside_a_prompt_file() -> None:
+    concept = Concept(text=ConceptText(prompt_source="prompt_file", prompt_path="lines.txt"))
+    bare = [replace(entry, captions=()) for entry in entries_of([0] * 3)]
+    manifest = Manifest((*bare, entries_of([0] * 4)[3]), {0: ("one line", "another")})
+    plan = Plan(manifest, [concept], Buckets(), Batching(2))
+    shown = {(draw.entry, draw.caption) for epoch in range(20) for draw in draws_of(plan, epoch)}
+    assert {caption for entry, caption in shown if entry == 3} == {"cat, tag 3, odd, small"}
+    assert {caption for entry, caption in shown if entry < 3} == {"one line", "another"}
+
+
 def test_so_many_versions_of_a_caption_are_kept_as_is_set() -> None:
     concept = Concept(repeats=40, text_variations=4, text=ConceptText(shuffle_tags=True, caption_dropout=0.1))
     entries = [replace(entry, captions=("a, b, c, d, e, f",)) for entry in entries_of([0] * 3)]
