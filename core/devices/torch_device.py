@@ -33,10 +33,3 @@ def reset_peak_memory(device: torch.device) -> None:
     """Begin to count anew."""
     if device.type in ("cuda", "xpu"):
         torch.get_device_module(device).reset_peak_memory_stats(device)
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device, for all programs together; 0 where it isn't counted."""
-    if device.type in ("cuda", "xpu"):
-        return torch.get_device_module(device).mem_get_info(device)[0]
-    return 0
