@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from core.dataset.pixels import Pixels
 
 from core.contracts import Size
 from core.dataset import encoders
 from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions, encode_pictures
 from core.dataset.manifest import Entry, Tile
+from core.dataset.pixels import Pixels
 from core.dataset.settings import ConceptImage
 from core.dataset.views import Shown, View
 from core.errors import TrainingError

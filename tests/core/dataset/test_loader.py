@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from core.dataset.pixels import Pixels, read_pixels
 from PIL import Image
 
 from core.contracts import Batch
@@ -21,6 +20,7 @@ from core.dataset.filling import fill_latents, fill_text
 from core.dataset.loader import AHEAD, Loader, Sources
 from core.dataset.manifest import Manifest
 from core.dataset.masks import loss_factor
+from core.dataset.pixels import Pixels, read_pixels
 from core.dataset.settings import Buckets, Concept, ConceptImage, ConceptText
 from core.dataset.survey import survey
 from core.dataset.views import Shown

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from core.dataset.pixels import Pixels
 
 from core.dataset.masks import at_latent_size, cut_out, inpainting_controls, loss_factor, loss_mask
+from core.dataset.pixels import Pixels
 from core.dataset.settings import ConceptImage
 
 
