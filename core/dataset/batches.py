@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from core.contracts import Size
-from core.dataset.captions import CaptionDraw, caption_for
+from core.dataset.captions import CaptionDraw, caption_for, undropped_caption
 from core.dataset.draws import shuffled, uniform_for
 from core.dataset.manifest import Entry, Manifest
 from core.dataset.settings import Buckets, Concept
@@ -164,21 +164,22 @@ class Plan:
             if concept.text.caption_dropout:
                 captions.add("")
             if not self._is_drawn_by_sample(concept):
-                captions |= set(self._captions_in_turn(pool, _undropped(concept), epochs))
+                captions |= set(self._captions_in_turn(pool, epochs))
         drawn = {pool.concept for pool in self.pools if self._is_drawn_by_sample(self.concepts[pool.concept])}
         for epoch in range(epochs) if drawn else ():
             shown = (showing for batch in self._batches(epoch) for showing in batch)
             captions |= {self._caption(s, epoch) for s in shown if self.entries[s.entry].concept in drawn}
         return captions
 
-    def _captions_in_turn(self, pool: Pool, concept: Concept, epochs: int) -> Iterator[str]:
-        """What the showings count decides alone."""
+    def _captions_in_turn(self, pool: Pool, epochs: int) -> Iterator[str]:
+        """What is shown where how often a picture was shown decides alone, were no caption dropped."""
+        concept = self.concepts[pool.concept]
         for place, index in enumerate(pool.entries):
-            times = pool.times(place, epochs)
+            entry, times = self.entries[index], pool.times(place, epochs)
             if versions := self._text_versions(concept):
-                times = min(times, max(1, len(self.entries[index].captions)) * versions)
+                times = min(times, max(1, len(entry.captions)) * versions)
             for times_shown in range(times):
-                yield self._text(concept, index, times_shown)
+                yield undropped_caption(concept, self.captions_of(entry), self._caption_draw(entry, times_shown))
 
     def images(self, epochs: int) -> list[Shown]:
         """Every picture in every view that is shown in so many epochs, each once."""
@@ -258,13 +259,12 @@ class Plan:
         return epoch * (self.turns.stride + self._fillers) + showing.number
 
     def _caption(self, showing: Showing, epoch: int) -> str:
-        concept = self.concepts[self.entries[showing.entry].concept]
-        return self._text(concept, showing.entry, showing.times_shown, epoch, self._sample(showing, epoch))
+        entry = self.entries[showing.entry]
+        draw = self._caption_draw(entry, showing.times_shown, epoch, self._sample(showing, epoch))
+        return caption_for(self.concepts[entry.concept], self.captions_of(entry), draw)
 
-    def _text(self, concept: Concept, index: int, times_shown: int, epoch: int = 0, sample: int = 0) -> str:
-        entry = self.entries[index]
-        draw = CaptionDraw(self.seed, entry.key, times_shown, epoch, sample, self._keeps_text)
-        return caption_for(concept, self.captions_of(entry), draw)
+    def _caption_draw(self, entry: Entry, times_shown: int, epoch: int = 0, sample: int = 0) -> CaptionDraw:
+        return CaptionDraw(self.seed, entry.key, times_shown, epoch, sample, self._keeps_text)
 
     def _is_drawn_by_sample(self, concept: Concept) -> bool:
         """Whether which of its captions is shown hangs on the sample, so that each has to be looked at."""
@@ -295,11 +295,6 @@ class Plan:
             for rank, batch in zip(ranks, _spread(batches[start : start + processes], processes), strict=True):
                 rank.append(batch)
         return Step(ranks)
-
-
-def _undropped(concept: Concept) -> Concept:
-    """The concept, with captions that are never dropped."""
-    return concept.model_copy(update={"text": concept.text.model_copy(update={"caption_dropout": 0.0})})
 
 
 def _again(showing: Showing, number: int, rounds: int) -> Showing:

@@ -48,6 +48,11 @@ def caption_for(concept: Concept, captions: Sequence[str], draw: CaptionDraw) ->
     dropout = concept.text.caption_dropout
     if dropout and uniform_for(draw.seed, "caption dropout", draw.epoch, draw.sample) < dropout:
         return ""
+    return undropped_caption(concept, captions, draw)
+
+
+def undropped_caption(concept: Concept, captions: Sequence[str], draw: CaptionDraw) -> str:
+    """What `caption_for` gives where the caption isn't dropped."""
     caption, version = _chosen(concept, captions, draw)
     if not caption.strip():
         return concept.trigger_word.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from core.dataset.encoders import ImageEncoder, TextEncoder, chunks, encode_capt
 from core.dataset.pixels import Pixels, read_together
 from core.dataset.read_ahead import read_ahead
 from core.dataset.views import Shown
+from core.devices import cores
 from core.errors import OchreError
 
 Report = Callable[[int, int], None]
@@ -138,11 +138,6 @@ def _memory_of(group: Sequence[tuple[str, Shown]]) -> int:
     """Bytes that a group takes while it is read: the decoded pictures, and pixels and mask of each view."""
     whole = {shown.entry.path: 3 * shown.entry.size.area for _, shown in group}
     return max(sum(whole.values()) + sum(16 * shown.view.bucket.area for _, shown in group), _MEMORY // _MOST)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Writer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from core.dataset.manifest import sha256_of
 from core.dataset.pictures import decode, read_file
 from core.dataset.settings import DetailCrops
 from core.dataset.tiles import TilesFound, kept_tiles
+from core.devices import cores
 from core.errors import PictureError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Look:
 
 def look_at(jobs: Sequence[Job], report: Callable[[int, int], None], workers: int = 0) -> Iterator[Look]:
     """A look at each, in order. `report` is told how many are done, and of how many. workers: threads; 0: by itself."""
-    with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(workers or min(16, cores())) as pool:
         done = 0
         for start in range(0, len(jobs), _AT_ONCE):
             for look in pool.map(look_once, jobs[start : start + _AT_ONCE]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.contracts import Size
 from core.dataset.batches import Draw, Plan
-from core.dataset.captions import CaptionDraw, caption_for
+from core.dataset.captions import CaptionDraw, undropped_caption
 from core.dataset.views import view_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def validation_draws(plan: Plan) -> Iterator[Draw]:
         if concept.kind != "validation" or not concept.enabled:
             continue
         captions = plan.captions_of(entry)
-        caption = caption_for(_undropped(concept), captions, CaptionDraw(plan.seed, entry.key, 0, 0, number, True))
+        draw = CaptionDraw(plan.seed, entry.key, 0, 0, number, True)
+        caption = undropped_caption(_with_all_tags(concept), captions, draw)
         view = view_of(entry, concept, plan.seed, times_shown=0, epoch=0, kept=True)
         yield Draw(index, 0, number, view, caption, masked=concept.image.mask != "off")
         number += 1
@@ -45,6 +46,5 @@ def validation_batches(plan: Plan) -> dict[int, list[list[Draw]]]:
     }
 
 
-def _undropped(concept: Concept) -> Concept:
-    text = concept.text.model_copy(update={"caption_dropout": 0.0, "tag_dropout": "off"})
-    return concept.model_copy(update={"text": text})
+def _with_all_tags(concept: Concept) -> Concept:
+    return concept.model_copy(update={"text": concept.text.model_copy(update={"tag_dropout": "off"})})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import deque
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from core.dataset.tile_captions.answers import cleaned, nonsense
 from core.dataset.tile_captions.ollama import Ollama, OllamaError
+from core.devices import cores
 from core.errors import OchreError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Way(NamedTuple):
             crops.caption_max_retries,
             crops.caption_auto_pull,
             crops.caption_failure == "stop",
-            crops.parallel_workers or min(_AT_ONCE, os.cpu_count() or 1),
+            crops.parallel_workers or min(_AT_ONCE, cores()),
         )
 
 

@@ -52,6 +52,11 @@ def shaken(model: Model) -> Model:
 @pytest.fixture
 def pipeline(family, model) -> Any:
     """diffusers' pipeline around the model's own modules."""
+    return pipeline_around(family, model, StableDiffusionPipeline, StableDiffusionXLPipeline)
+
+
+def pipeline_around(family: Family, model: Model, sd15: Any, sdxl: Any) -> Any:
+    """One of two kinds of diffusers' pipelines, by the family."""
     parts, tokenizers = model.parts, model.tokenizers
     shared = {
         "vae": parts["vae"],
@@ -61,11 +66,10 @@ def pipeline(family, model) -> Any:
         "scheduler": sampler(model),
     }
     if family.name == "sdxl":
-        made = StableDiffusionXLPipeline(
-            **shared, text_encoder_2=parts["text_2"], tokenizer_2=tokenizers["text_2"], add_watermarker=False
-        )
+        second = {"text_encoder_2": parts["text_2"], "tokenizer_2": tokenizers["text_2"]}
+        made = sdxl(**shared, **second, add_watermarker=False)
     else:
         left_out: Any = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        made = StableDiffusionPipeline(**shared, **left_out)
+        made = sd15(**shared, **left_out)
     made.set_progress_bar_config(disable=True)
     return made

@@ -17,7 +17,7 @@ from core.dataset.masks import at_latent_size, cut_out, inpainting_controls
 from core.dataset.pixels import Pixels
 from core.families._sampling import sampler
 from core.families._saving import save_folder
-from tests.core.families.conftest import shaken
+from tests.core.families.conftest import pipeline_around, shaken
 
 HEIGHT, WIDTH = 64, 128
 
@@ -31,23 +31,7 @@ def model(family):
 def pipeline(family, model, monkeypatch) -> Any:
     """diffusers' pipeline around the model's own modules; its VAE gives the mean, as ours does."""
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
-    parts, tokenizers = model.parts, model.tokenizers
-    shared = {
-        "vae": parts["vae"],
-        "unet": parts["denoiser"],
-        "text_encoder": parts["text_1"],
-        "tokenizer": tokenizers["text_1"],
-        "scheduler": sampler(model),
-    }
-    if family.name == "sdxl":
-        made = StableDiffusionXLInpaintPipeline(
-            **shared, text_encoder_2=parts["text_2"], tokenizer_2=tokenizers["text_2"], add_watermarker=False
-        )
-    else:
-        left_out: Any = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        made = StableDiffusionInpaintPipeline(**shared, **left_out)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return pipeline_around(family, model, StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline)
 
 
 def picture_and_mask():
