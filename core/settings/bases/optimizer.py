@@ -1,0 +1,64 @@
+"""The base class of optimizers: how the weights are changed at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.contracts import Part
+from core.errors import Problem
+from core.settings.setting import Settings
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a plug-in works on this machine.
+
+    reason: in the user's words, why it doesn't.
+    instead: the name of a plug-in that does the same job and works here.
+    """
+
+    works: bool
+    reason: str = ""
+    instead: str = ""
+
+
+class OptimizerConfig(Settings):
+    """How the weights are changed at each step."""
+
+    label: ClassVar[str]
+    programs_call_it: ClassVar[tuple[str, ...]] = ()
+    state_bytes_per_weight: ClassVar[float] = 8.0
+    native: ClassVar[bool] = False
+    """Whether it runs compiled code of a library, which may be installed and still not work: `self_test` tells."""
+    sensible_rates: ClassVar[tuple[float, float]] = (0.0, 0.5)
+    usual_rate: ClassVar[float] = 1e-4
+
+    name: str
+
+    @classmethod
+    def availability(cls, device: str) -> Availability:
+        """Whether it can be used on `device` (torch's "cuda", "cpu", ...). Cheap: nothing foreign is imported."""
+        return Availability(True)
+
+    @classmethod
+    def self_test(cls, device: str) -> Availability:
+        """Whether it really works on `device`. A broken library can end the process: call it in one of its own."""
+        return cls.availability(device)
+
+    def check_rates(self, rates: Mapping[Part, float]) -> Iterator[Problem]:
+        """Problems of the parts' learning rates with this optimizer; paths are those of the whole config."""
+        least, most = self.sensible_rates
+        for part, rate in rates.items():
+            if rate and not least <= rate <= most:
+                path = f"parts.{part}.learning_rate"
+                message = f"is {rate:g}, but {self.label} needs a rate from {least:g} to {most:g}"
+                yield Problem(path, f"{message}; {self.usual_rate:g} is usual", {path: self.usual_rate})
+
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """The optimizer over `groups` (each with `params` and `lr`)."""
+        raise NotImplementedError
