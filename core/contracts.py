@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 Part = str
 """A part of a model: "denoiser", "text_1", "text_2", "vae"."""
 
+@dataclass(frozen=True)
+class PartLayers:
+    """What a part of a model is made of: name -> regular expression over its module paths.
+
+    groups: kinds of layers ("attention", ...). blocks: from its first to its last ("IN00", "MID", ...).
+    """
+
+    groups: Mapping[str, str]
+    blocks: Mapping[str, str] = field(default_factory=dict)
+
+
 Prediction = Literal["epsilon", "v_prediction"]
 """What a diffusion model's output means; diffusers' names."""
 
@@ -187,6 +198,10 @@ class Family(ABC):
     variants: ClassVar[tuple[str, ...]]  # kinds of its models that can be trained: "base", "inpainting"
     # layer group -> regular expression over module paths, for each part that a network may change
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]]
+    # block -> regular expression over module paths, from the first to the last, for each such part
+    blocks: ClassVar[Mapping[Part, Mapping[str, str]]] = {}
+    # parts that are trained where nothing else is said
+    trains: ClassVar[tuple[Part, ...]] = ("denoiser",)
     # names that go into a saved file's metadata
     base_model_version: ClassVar[str]
     modelspec_architecture: ClassVar[str]
@@ -254,19 +269,23 @@ class Network(Protocol):
         ...
 
     def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
-        """Optimizer groups: `params`, `lr`, `name`."""
+        """Optimizer groups: `params`, `lr`, `name` (of which no two are alike), `part`."""
         ...
 
     def disabled(self) -> AbstractContextManager[None]:
         """Inside, the model is as it was before `attach`."""
         ...
 
-    def before_step(self, times: Tensor) -> None:
-        """Called before each prediction."""
+    def before_step(self, levels: Tensor) -> None:
+        """Called before each prediction, with the noise level of each sample, B: 0 is clean, 1 is noise alone."""
         ...
 
     def after_step(self) -> None:
         """Called after each optimizer step."""
+        ...
+
+    def norms(self) -> dict[str, float]:
+        """Norms of the trained weights, for curves: name -> norm."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -279,6 +298,10 @@ class Network(Protocol):
 
     def export(self, lora_name: Callable[[Part, str], str]) -> dict[str, Tensor]:
         """The tensors of the file that other programs read."""
+        ...
+
+    def beside(self, lora_name: Callable[[Part, str], str]) -> dict[str, dict[str, Tensor]]:
+        """Further files: what is put after the main file's name -> tensors."""
         ...
 
     def metadata(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.contracts import Model, Network, Part
+from core.contracts import Model, Network, Part, PartLayers
 from core.settings import setting
 from core.settings.bases import NetworkConfig
 
@@ -65,12 +65,12 @@ class LowRank(NetworkConfig):
         """Rank and alpha of a layer's update."""
         return self.rank, self.alpha
 
-    def attach(self, model: Model, parts: Mapping[Part, Mapping[str, str]]) -> Network:
+    def attach(self, model: Model, parts: Mapping[Part, PartLayers]) -> Network:
         from core.networks._lycoris import AttachedModules, find_layers
 
         makers: dict[Part, dict[str, Make]] = {}
-        for part, groups in parts.items():
-            wanted = [groups[name] for name in self.groups() if name in groups]  # text encoders have no convolutions
+        for part, found in parts.items():
+            wanted = [found.groups[name] for name in self.groups() if name in found.groups]  # text encoders have no convolutions
             layers = find_layers(model.parts[part], wanted)
             assert layers, f"no layer of {part} matches {wanted}"
             makers[part] = {path: self._maker(*self.size(layer)) for path, layer in layers}

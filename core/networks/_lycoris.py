@@ -68,7 +68,7 @@ class AttachedModules:
     def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
         """One optimizer group a part."""
         return [
-            {"params": [p for p in modules.parameters() if p.requires_grad], "lr": rates[part], "name": part}
+            {"params": [p for p in modules.parameters() if p.requires_grad], "lr": rates[part], "name": part, "part": part}
             for part, modules in self._modules.items()
         ]
 
@@ -84,11 +84,22 @@ class AttachedModules:
             for module in modules:
                 module.apply_to()
 
-    def before_step(self, times: Tensor) -> None:
+    def before_step(self, levels: Tensor) -> None:
         """Nothing to do."""
 
     def after_step(self) -> None:
         """Nothing to do."""
+
+    def norms(self) -> dict[str, float]:
+        """The norm of each part's trained weights."""
+        return {
+            part: float(torch.stack([p.detach().float().norm() for p in modules.parameters()]).norm())
+            for part, modules in self._modules.items()
+        }
+
+    def beside(self, lora_name: Callable[[Part, str], str]) -> dict[str, dict[str, Tensor]]:
+        """No further files."""
+        return {}
 
     def state(self) -> dict[str, Tensor]:
         """The trained weights: `part.path.weight` -> fp32 tensor."""

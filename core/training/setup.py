@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from core.config.lora import LoraConfig
-from core.contracts import Batch, Conditions, Family, Model, Network, Part
+from core.contracts import Batch, Conditions, Family, Model, Network, Part, PartLayers
 from core.dataset.batches import Plan
 from core.dataset.draws import key_for
 from core.dataset.loader import Loader
@@ -245,7 +245,7 @@ def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network
     trained = config.parts.trained()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_for(config.training.seed, "network"))
-        network = config.networks[0].attach(model, {part: base.family.layer_groups[part] for part in trained})
+        network = config.networks[0].attach(model, {part: layers_of(base.family, part) for part in trained})
     if base.network:
         network.load_state(read_backup_network(base.network))
     for part in {"denoiser", *trained}:  # gradients of a text encoder go through the denoiser too
@@ -253,6 +253,11 @@ def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network
         if config.memory.gradient_checkpointing:
             switch_on_checkpointing(model.parts[part])
     return network
+
+
+def layers_of(family: Family, part: Part) -> PartLayers:
+    """A part's layers, by group and by block."""
+    return PartLayers(family.layer_groups[part], family.blocks.get(part, {}))
 
 
 def switch_on_checkpointing(part: Any) -> None:

@@ -18,6 +18,7 @@ from core.dataset.manifest import Entry
 from core.dataset.pictures import fit, load_picture
 from core.dataset.views import View
 from core.registry import registry
+from core.training.setup import layers_of
 from core.training.run_folder import RunFolder, read_backup_network
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,7 @@ def trained(workspace: Path) -> tuple[Model, Network]:
     config = read_config(LoraConfig, workspace / "run.toml")
     family = registry("families").get("sd15")()
     model = family.load(ROOT / "demo" / "model", ["denoiser", "vae", "text_1"], {})
-    parts = {part: family.layer_groups[part] for part in config.parts.trained()}
+    parts = {part: layers_of(family, part) for part in config.parts.trained()}
     network = config.networks[0].attach(model, parts)
     backup = RunFolder(workspace).latest_backup()
     assert backup is not None

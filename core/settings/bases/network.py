@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from core.contracts import Model, Network, Part
+from core.contracts import Model, Network, Part, PartLayers
 from core.settings.setting import Settings
 
 
@@ -17,9 +17,13 @@ class NetworkConfig(Settings):
 
     name: str
 
-    def attach(self, model: Model, parts: Mapping[Part, Mapping[str, str]]) -> Network:
+    def attach(self, model: Model, parts: Mapping[Part, PartLayers]) -> Network:
         """Build the trained modules and put them into the model.
 
-        parts: for each part to train, its layer groups (name -> regular expression over module paths).
+        parts: for each part to train, its layers, by group and by block.
         """
         raise NotImplementedError
+
+    def beside_names(self) -> list[str]:
+        """What is put after the main file's name for each further file that is written."""
+        return []

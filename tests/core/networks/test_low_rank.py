@@ -5,12 +5,12 @@ import torch
 from lycoris.modules.locon import LoConModule
 from torch import nn
 
-from core.contracts import Model, Network
+from core.contracts import Model, PartLayers, Network
 from core.errors import OchreError
 from core.networks.locon import Locon
 from core.networks.lora import Lora
 
-GROUPS = {"denoiser": {"attention": r"to_[qk]$", "transformer": r"^block\.", "convolution": r"^conv"}}
+GROUPS = {"denoiser": PartLayers({"attention": r"to_[qk]$", "transformer": r"^block\.", "convolution": r"^conv"})}
 
 
 class Block(nn.Module):
