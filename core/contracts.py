@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Part = str
 """A part of a model: "denoiser", "text_1", "text_2", "vae"."""
 
+
 @dataclass(frozen=True)
 class PartLayers:
     """What a part of a model is made of: name -> regular expression over its module paths.

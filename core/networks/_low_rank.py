@@ -70,7 +70,9 @@ class LowRank(NetworkConfig):
 
         makers: dict[Part, dict[str, Make]] = {}
         for part, found in parts.items():
-            wanted = [found.groups[name] for name in self.groups() if name in found.groups]  # text encoders have no convolutions
+            wanted = [
+                found.groups[name] for name in self.groups() if name in found.groups
+            ]  # text encoders have no convolutions
             layers = find_layers(model.parts[part], wanted)
             assert layers, f"no layer of {part} matches {wanted}"
             makers[part] = {path: self._maker(*self.size(layer)) for path, layer in layers}

@@ -68,7 +68,12 @@ class AttachedModules:
     def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
         """One optimizer group a part."""
         return [
-            {"params": [p for p in modules.parameters() if p.requires_grad], "lr": rates[part], "name": part, "part": part}
+            {
+                "params": [p for p in modules.parameters() if p.requires_grad],
+                "lr": rates[part],
+                "name": part,
+                "part": part,
+            }
             for part, modules in self._modules.items()
         ]
 
