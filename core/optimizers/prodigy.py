@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.contracts import Part
 from core.errors import Problem
-from core.optimizers._betas import adams_betas, check_betas
+from core.optimizers._settings import adams_betas, check_betas
 from core.optimizers._library import LibraryOptimizer
 from core.settings import setting
 

@@ -32,9 +32,16 @@ class OptimizerConfig(Settings):
 
     label: ClassVar[str]
     programs_call_it: ClassVar[tuple[str, ...]] = ()
+    """What kohya, OneTrainer and others call it, for the search box and the import of their files."""
     state_bytes_per_weight: ClassVar[float] = 8.0
+    """Memory for its state with the default settings, in bytes for each trained weight of a large matrix in fp32."""
     native: ClassVar[bool] = False
     """Whether it runs compiled code of a library, which may be installed and still not work: `self_test` tells."""
+    needs_gpu: ClassVar[bool] = False
+    schedule_free: ClassVar[bool] = False
+    """Whether the weights that it trains are not those that it finds: the optimizer has `train()` and `eval()`."""
+    fused_backward: ClassVar[bool] = False
+    """Whether a weight may be stepped alone, as soon as its gradient is there: weights share no state."""
     sensible_rates: ClassVar[tuple[float, float]] = (0.0, 0.5)
     usual_rate: ClassVar[float] = 1e-4
 
@@ -49,6 +56,22 @@ class OptimizerConfig(Settings):
     def self_test(cls, device: str) -> Availability:
         """Whether it really works on `device`. A broken library can end the process: call it in one of its own."""
         return cls.availability(device)
+
+    def state_bytes(self) -> float:
+        """Memory for its state with these settings, in bytes for each trained weight of a large matrix in fp32."""
+        return self.state_bytes_per_weight
+
+    def keeps_own_rate(self) -> bool:
+        """Whether it takes no notice of learning rates and schedule."""
+        return False
+
+    def needs_one_rate(self) -> bool:
+        """Whether all groups must have the same rate (or 0), as it finds one factor for all of them."""
+        return False
+
+    def effective_rate(self, optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+        """The rate that a group of `optimizer` had at its last step, with all that the optimizer adds to it."""
+        return float(group["lr"])
 
     def check_rates(self, rates: Mapping[Part, float]) -> Iterator[Problem]:
         """Problems of the parts' learning rates with this optimizer; paths are those of the whole config."""
