@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from core.config import sections
 from core.config.migrations import VERSION
+from core.contracts import Part
 from core.dataset.settings import Buckets, Concept
 from core.errors import Problem
 from core.settings import Settings, plugin, setting
@@ -46,12 +47,24 @@ class LoraConfig(Settings):
     logging: sections.Logging = setting(sections.Logging(), "Logging", "What else is recorded.")
     engine: Annotated[EngineConfig, ENGINES] = setting(ENGINES.default("native"), "Engine", "What carries the run out.")
 
+    def decided(self, trains: Sequence[Part]) -> LoraConfig:
+        """The config with yes or no for each part. trains: the parts that the family trains by default."""
+        return self.model_copy(update={"parts": self.parts.decided(trains)})
+
+    def check_parts(self, trains: Sequence[Part]) -> Iterator[Problem]:
+        """Problems of what is trained, and how fast. trains: the parts that the family trains by default."""
+        rates = self.parts.rates(trains)
+        if not rates:
+            yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
+        elif not any(rates.values()):
+            path = f"parts.{next(iter(rates))}.learning_rate"
+            yield Problem(path, f"nothing would be learned: the rates of {', '.join(rates)} are all 0")
+        yield from self.optimizer.check_rates(rates)
+
     def check(self) -> Iterator[Problem]:
         if not self.base.source:
             yield Problem("base.source", "choose a base model: a file, a folder, or a hub name")
-        if not self.parts.trained():
-            yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
-        yield from self.optimizer.check_rates(self.parts.rates())
+        yield from self.check_parts(("denoiser",))
         if len(self.networks) != 1:
             yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):

@@ -9,7 +9,42 @@ from core.errors import Problem, SettingsError
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+
+def _to_2(data: dict[str, Any]) -> dict[str, Any]:
+    """How often something is done is one text."""
+    return _everywhere(data, _cadences)
+
+
+def _cadences(data: dict[str, Any]) -> dict[str, Any]:
+    for section, name, epochs, steps, defaults in (
+        ("saving", "every", "every_n_epochs", "every_n_steps", (0, 0)),
+        ("saving", "backup_every", "", "backup_every_n_steps", (0, 200)),
+        ("sampling", "every", "every_n_epochs", "every_n_steps", (1, 0)),
+    ):
+        table = data.get(section)
+        if isinstance(table, Mapping) and (epochs in table or steps in table):
+            numbers = (table.get(epochs, defaults[0]), table.get(steps, defaults[1]))
+            pieces = [_counted(n, unit) for n, unit in zip(numbers, ("epoch", "step"), strict=True) if n != 0]
+            kept = {key: value for key, value in table.items() if key not in (epochs, steps)}
+            data = data | {section: kept | {name: ", ".join(pieces) or "never"}}
+    return data
+
+
+def _counted(number: Any, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _everywhere(data: dict[str, Any], change: Migration) -> dict[str, Any]:
+    """Change a config, and what a profile lays over it for a family."""
+    families = data.get("family")
+    if isinstance(families, Mapping):
+        own = {name: change(table) if isinstance(table, dict) else table for name, table in families.items()}
+        data = data | {"family": own}
+    return change(data)
+
+
+MIGRATIONS: Sequence[Migration] = (_to_2,)
 """The first brings version 1 to version 2, and so on. A setting that only got a new name needs none: see `was`."""
 
 VERSION = 1 + len(MIGRATIONS)

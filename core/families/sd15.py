@@ -24,6 +24,7 @@ class Sd15(StableDiffusion):
     bucket_step: ClassVar[int] = 8
     text_parts: ClassVar[tuple[Part, ...]] = ("text_1",)
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]] = {"denoiser": UNET_GROUPS, "text_1": TEXT_GROUPS}
+    trains: ClassVar[tuple[Part, ...]] = ("denoiser", "text_1")
     base_model_version: ClassVar[str] = "sd_v1"
     modelspec_architecture: ClassVar[str] = "stable-diffusion-v1"
     modelspec_implementation: ClassVar[str] = "diffusers"

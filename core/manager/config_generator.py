@@ -140,10 +140,12 @@ def _of_family(config: LoraConfig) -> Iterator[Problem]:
 
 def _beyond(family: type[Family], config: LoraConfig) -> Iterator[Problem]:
     """Settings that a family can't follow."""
-    for part in config.parts.trained():
+    for part in config.parts.trained(family.trains):
         if part not in ("denoiser", *family.text_parts):
             path = f"parts.{part}.train"
-            yield Problem(path, f"{family.label} has no such part; switch it off", {path: False})
+            yield Problem(path, f"{family.label} has no such part; switch it off", {path: "no"})
+    told = {problem.path for problem in config.check_parts(("denoiser",))}  # before the family was known
+    yield from (problem for problem in config.check_parts(family.trains) if problem.path not in told)
     if config.base.clip_skip > 1 and len(family.text_parts) > 1:  # with several encoders the layers are fixed
         yield Problem("base.clip_skip", f"{family.label} has no CLIP skip; set it to 1", {"base.clip_skip": 1})
 

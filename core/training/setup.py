@@ -24,12 +24,13 @@ from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
 from core.devices import detect, give_back_host_memory
 from core.devices.torch_device import reset_peak_memory, torch_device
-from core.errors import ModelFileError, TrainingError
+from core.errors import ModelFileError, SettingsError, TrainingError
 from core.objectives import Objective
 from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
 from core.training.cache_usage import begin_usage
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
+from core.training.due import due
 from core.training.events import Event, Phase
 from core.training.loop import Progress
 from core.training.pictures import frozen_manifest
@@ -39,10 +40,12 @@ from core.training.planning import (
     destination_stem,
     epoch_ends,
     output_files,
+    step_file,
     total_steps,
 )
 from core.training.previews import Preview, previews_of
 from core.training.run_folder import RunFolder, State, read_backup_network
+from core.training.speed import Speed
 
 Report = Callable[[Event], None]
 
@@ -66,6 +69,7 @@ class Run:
     previews: list[Preview]
     session: str = field(default_factory=lambda: str(uuid.uuid4().int % 2**32))
     started_at: float = field(default_factory=time.time)
+    speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
         self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -73,6 +77,10 @@ class Run:
         self.total_steps = total_steps(self.config, self.plan)
         self._epoch_ends = epoch_ends(self.config, self.plan)
         self._files = dict(output_files(self.config, self.plan))
+        saving, sampling = self.config.saving, self.config.sampling
+        self._saving_due = due(saving.every, saving.skip_first, self._epoch_ends)
+        self._backup_due = due(saving.backup_every, "", self._epoch_ends)
+        self._sampling_due = due(sampling.every, sampling.skip_first, self._epoch_ends)
 
     @property
     def family(self) -> Family:
@@ -126,19 +134,16 @@ class Run:
 
     def sample_due(self, step: int) -> bool:
         """Whether samples are drawn after a step."""
-        sampling = self.config.sampling
-        ends = (
-            self._epoch_ends[sampling.every_n_epochs - 1 :: sampling.every_n_epochs] if sampling.every_n_epochs else []
-        )
-        return step in ends or _every(sampling.every_n_steps, step)
+        return self._sampling_due.after(step, self.speed.trained)
 
     def backup_due(self, step: int) -> bool:
         """Whether a backup is written after a step."""
-        return _every(self.config.saving.backup_every_n_steps, step)
+        return self._backup_due.after(step, self.speed.trained)
 
     def file_due(self, step: int, asked: bool) -> str | None:
         """The name of the LoRA file that is written after a step, if one is."""
-        return self._files.get(step) or (f"{self.output_stem}-step{step:08d}.safetensors" if asked else None)
+        due = self._saving_due.after(step, self.speed.trained)
+        return self._files.get(step) or (step_file(self.output_stem, step) if due or asked else None)
 
     # -- where it goes
 
@@ -178,16 +183,13 @@ class Run:
             self.accelerator.scaler.load_state_dict(state.scaler)
 
 
-def _every(steps: int, step: int) -> bool:
-    return bool(steps) and step % steps == 0
-
-
 def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     """A run, ready to train. StoppedEarly if the user stopped it before that."""
     accelerator = make_accelerator(config)
     reset_peak_memory(accelerator.device)
     report(Phase(title="Looking at the base model"))
     base = find_base(config)
+    config = config.decided(base.family.trains)
     check_parts(config, base.family)
     usage = begin_usage(config, folder.path)
     plan = batch_plan(config, frozen_manifest(config, folder, usage.cache.folder, report), accelerator.num_processes)
@@ -224,13 +226,15 @@ def make_accelerator(config: LoraConfig) -> Accelerator:
 
 
 def check_parts(config: LoraConfig, family: Family) -> None:
-    """ModelFileError for a part to train that the family doesn't have."""
+    """ModelFileError for a part to train that the family doesn't have; SettingsError for rates that don't fit."""
     missing = [part for part in config.parts.trained() if part != "denoiser" and part not in family.text_parts]
     if missing:
         raise ModelFileError(
             f"{family.label} has no {missing[0]}, which is set to be trained.",
             do=f"Switch parts.{missing[0]}.train off.",
         )
+    if problems := list(config.check_parts(family.trains)):
+        raise SettingsError(problems)
 
 
 def load_denoiser(config: LoraConfig, base: BaseModel, model: Model, device: torch.device) -> None:

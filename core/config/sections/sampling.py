@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from core.errors import Problem
 from core.settings import Settings, setting
+from core.settings.cadence import EXAMPLES, cadence_problems, start_problems
 
 
 class SamplePrompt(Settings):
@@ -50,8 +54,21 @@ class Sampling(Settings):
         affects="log",
         also=("sample_at_first",),
     )
-    every_n_epochs: int = setting(1, "Draw every", "0: not by epochs.", ge=0, unit="epochs", affects="log")
-    every_n_steps: int = setting(0, "Draw every", "0: not by steps.", ge=0, unit="steps", affects="log")
+    every: str = setting(
+        "1 epoch",
+        "Draw every",
+        f"How often samples are drawn: {EXAMPLES} (only before the first step and at the end).",
+        affects="log",
+        also=("sample_every_n_epochs", "sample_every_n_steps", "sample_after", "sample_after_unit"),
+    )
+    skip_first: str = setting(
+        "",
+        "Not before",
+        "Draws none before so many steps or epochs: `500 steps`, `3 epochs`. Empty: from the start.",
+        affects="log",
+        level="advanced",
+        also=("sample_skip_first",),
+    )
     steps: int = setting(20, "Sampling steps", "Steps of the sampler.", ge=1, le=200, affects="log", level="advanced")
     guidance: float = setting(
         7.0,
@@ -63,3 +80,7 @@ class Sampling(Settings):
         level="advanced",
         also=("cfg_scale",),
     )
+
+    def check(self) -> Iterator[Problem]:
+        yield from cadence_problems("every", self.every)
+        yield from start_problems("skip_first", self.skip_first)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from core.config.sections.memory import Dtype
+from core.errors import Problem
 from core.settings import Settings, setting
+from core.settings.cadence import EXAMPLES, cadence_problems, start_problems
 
 
 class Saving(Settings):
@@ -55,32 +58,37 @@ class Saving(Settings):
         affects="files",
         level="advanced",
     )
-    every_n_epochs: int = setting(
-        0,
+    every: str = setting(
+        "never",
         "Save every",
-        "Also saves the LoRA after each so many epochs; 0: only at the end.",
-        ge=0,
-        unit="epochs",
+        f"Also saves the LoRA on the way: {EXAMPLES} (only at the end).",
         affects="files",
-        also=("save_every_n_epochs",),
+        also=("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio", "save_every", "save_every_unit"),
     )
-    every_n_steps: int = setting(
+    skip_first: str = setting(
+        "",
+        "Not before",
+        "Saves none before so many steps or epochs: `500 steps`, `3 epochs`. Empty: from the start.",
+        affects="files",
+        level="advanced",
+        also=("save_skip_first",),
+    )
+    keep_last: int = setting(
         0,
-        "Save every",
-        "Also saves the LoRA after each so many steps.",
+        "Files kept",
+        "Of the LoRAs saved on the way only the last so many stay; older ones that this run wrote are deleted. 0: all.",
         ge=0,
-        unit="steps",
+        le=100_000,
         affects="files",
-        also=("save_every_n_steps",),
+        level="advanced",
+        also=("save_last_n_epochs", "save_last_n_steps"),
     )
-    backup_every_n_steps: int = setting(
-        200,
+    backup_every: str = setting(
+        "200 steps",
         "Back up every",
-        "Keeps all that is needed to go on after a crash; 0: only when the run is stopped.",
-        ge=0,
-        unit="steps",
+        f"Keeps all that is needed to go on after a crash: {EXAMPLES} (only when the run is stopped, and at its end).",
         affects="files",
-        also=("save_state",),
+        also=("save_state", "backup_after", "backup_after_unit"),
     )
     keep_backups: int = setting(
         1,
@@ -91,3 +99,8 @@ class Saving(Settings):
         affects="files",
         level="advanced",
     )
+
+    def check(self) -> Iterator[Problem]:
+        yield from cadence_problems("every", self.every)
+        yield from start_problems("skip_first", self.skip_first)
+        yield from cadence_problems("backup_every", self.backup_every)

@@ -52,6 +52,7 @@ def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable
         data: dict[str, Any] = {
             "base": {"source": str(bases[family])},
             "concepts": [{"name": "balls", "folder": str(pictures), "trigger_word": "ohx"}],
+            "parts": {"text_1": {"train": "no"}},
             "buckets": {"resolution": 128, "minimum": 64},
             "networks": [{"name": "lora", "rank": 4, "alpha": 4}],
             "training": {"epochs": 2, "train_batch_size": 2},
