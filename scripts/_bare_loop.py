@@ -81,13 +81,12 @@ def our_steps(case: Case) -> Callable[[], object]:
     from core.training.loop import Progress, one_step
     from core.training.run_folder import RunFolder, propose_workspace
     from core.training.setup import set_up
-    from core.training.speed import Speed
 
     folder = RunFolder(propose_workspace("benchmark", case.folder / "workspaces"))
     folder.lock()
     folder.claim(case.config)
-    run, progress, speed = set_up(case.config, folder, folder.report), Progress(), Speed()
-    return lambda: one_step(run, progress, speed)
+    run, progress = set_up(case.config, folder, folder.report), Progress()
+    return lambda: one_step(run, progress)
 
 
 def bare_steps(case: Case) -> Callable[[], object]:

@@ -146,17 +146,16 @@ def waits(steps: int, folder: Path) -> Iterator[tuple[float, float]]:
     from core.training.loop import Progress, one_step
     from core.training.run_folder import RunFolder
     from core.training.setup import set_up
-    from core.training.speed import Speed
 
     place = RunFolder(folder / "waiting")
     lock, config = place.lock(), demo_config(folder)
     try:
         place.claim(config)
-        run, progress, speed = set_up(config, place, place.report), Progress(), Speed()
+        run, progress = set_up(config, place, place.report), Progress()
         with run.batches:
             for number in range(steps + 5):
                 before, begin = run.batches.waited, time.perf_counter()
-                one_step(run, progress, speed)
+                one_step(run, progress)
                 if number >= 5:  # the first steps warm up
                     yield run.batches.waited - before, time.perf_counter() - begin
     finally:

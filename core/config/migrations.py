@@ -10,7 +10,6 @@ from core.errors import Problem, SettingsError
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-
 def _to_2(data: dict[str, Any]) -> dict[str, Any]:
     """How often something is done is one text."""
     return _everywhere(data, _cadences)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from core.contracts import Batch
 from core.dataset.draws import key_for
@@ -20,7 +19,6 @@ from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
 from core.training.previews import compare_samples, draw_samples
-from core.training.speed import Speed
 from core.training.validation import validate
 
 if TYPE_CHECKING:
@@ -63,7 +61,8 @@ class StepResult:
 
 def train_step(run: Run, progress: Progress) -> StepResult:
     """One optimizer step. TrainingError, with the weights untouched, if the loss or the gradient is not finite."""
-    rates = run.set_learning_rates(progress.step)
+    rates = run.rates.set(progress.step)
+    run.stepping.begin(progress.step)
     progress.epoch = run.plan.next_epoch(progress.epoch)
     batches = run.batches.step(progress.epoch, progress.step_in_epoch)
     samples = run.plan.epoch(progress.epoch)[progress.step_in_epoch].samples
@@ -94,35 +93,26 @@ def check_loss(losses: Tensor, batch: Batch, step: int) -> float:
 
 
 def apply_gradients(run: Run, progress: Progress) -> float:
-    """Clip, check, and let the optimizer step. The gradients' norm before clipping."""
-    scaler = run.accelerator.scaler
-    if scaler is not None:
-        scaler.unscale_(run.optimizer)
-    limit = run.config.training.max_grad_norm or math.inf
-    norm = float(clip_grad_norm_(run.parameters, limit))
-    if math.isfinite(norm):
+    """Let the weights have changed. The gradients' norm before clipping. TrainingError if it isn't finite."""
+    applied = run.stepping.finish()
+    if applied.changed:
         progress.skipped = 0
-        run.optimizer.step()
         run.network.after_step()
-    else:
-        progress.skipped += 1
-        if scaler is None or progress.skipped == SKIPS_ALLOWED:
-            raise TrainingError(
-                f"The gradient became {norm} at step {progress.step + 1}.",
-                "The weights were not touched by this step.",
-                "Lower the learning rate; or use bf16 or fp32 if the precision is fp16.",
-            )
-    if scaler is not None:
-        scaler.update()  # a smaller scale after a skipped step
-    run.optimizer.zero_grad(set_to_none=True)
-    return norm
+        return applied.norm
+    progress.skipped += 1
+    if run.accelerator.scaler is None or progress.skipped == SKIPS_ALLOWED:
+        raise TrainingError(
+            f"The gradient became {applied.norm} at step {progress.step + 1}.",
+            run.stepping.after_failure,
+            "Lower the learning rate; or use bf16 or fp32 if the precision is fp16.",
+        )
+    return applied.norm
 
 
 def train(run: Run, progress: Progress) -> None:
     """Train to the end, or until the user stops it; what is due on the way is measured, saved, drawn and backed up."""
-    speed = Speed()
     while progress.step < run.total_steps:
-        one_step(run, progress, speed)
+        one_step(run, progress)
         if progress.step_in_epoch == 0 or progress.step == run.total_steps:
             validate(run, progress.step)
         requests = run.folder.take_requests()
@@ -135,17 +125,17 @@ def train(run: Run, progress: Progress) -> None:
     finish(run, progress)
 
 
-def one_step(run: Run, progress: Progress, speed: Speed) -> None:
+def one_step(run: Run, progress: Progress) -> None:
     """Take a step and tell of it."""
-    with speed.measured():
+    with run.speed.measured():
         result = train_step(run, progress)
-    speed.add(result.images)
-    run.report(step_event(run, progress, result, speed))
+    run.speed.add(result.images)
+    run.report(step_event(run, progress, result))
 
 
-def step_event(run: Run, progress: Progress, result: StepResult, speed: Speed) -> Step:
+def step_event(run: Run, progress: Progress, result: StepResult) -> Step:
     """What readers learn of a step."""
-    left = run.total_steps - progress.step
+    left, speed = run.total_steps - progress.step, run.speed
     return Step(
         step=progress.step,
         epoch=run.epoch_of(progress.step),

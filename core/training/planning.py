@@ -13,6 +13,8 @@ from core.dataset.report import CountTokens, Run
 from core.dataset.reporting import advice
 from core.dataset.survey import Note, Survey, survey
 from core.errors import PictureError, Problem
+from core.settings.cadence import Cadence, parse_cadence
+from core.training.due import epochs_ended, first_step
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         epochs=config.training.epochs,
         total_steps=total,
         workspace=workspace,
-        writes=[name for _, name in output_files(config, plan)],
+        writes=list(told_files(config, plan)),
         left_out=found.left_out,
         converted=found.converted,
         warnings=[*found.warnings, *advice_on(config), *plan.remainder_notes()],
@@ -121,16 +123,33 @@ def output_files(config: LoraConfig, plan: Plan) -> list[tuple[int, str]]:
     """Step and file name of each LoRA that the run writes, named as kohya names them; the last is the result."""
     saving, total = config.saving, total_steps(config, plan)
     stem = destination_stem(config)
-    files = []
-    for epoch, step in enumerate(epoch_ends(config, plan), start=1):
-        if saving.every_n_epochs and epoch % saving.every_n_epochs == 0 and step < total:
-            files.append((step, f"{stem}-{epoch:06d}.safetensors"))
-    if saving.every_n_steps:
-        files += [
-            (step, f"{stem}-step{step:08d}.safetensors")
-            for step in range(saving.every_n_steps, total, saving.every_n_steps)
-        ]
-    return [*sorted(files), (total, f"{stem}.safetensors")]
+    ends, every = epoch_ends(config, plan), parse_cadence(saving.every)
+    first, files = first_step(saving.skip_first, ends), {}
+    for each in every.steps:
+        files |= {step: step_file(stem, step) for step in range(each, total, each)}
+    for step, epochs in epochs_ended(ends).items():  # where both are due, one file, with the epoch's name
+        numbers = [epoch for epoch in epochs if any(epoch % each == 0 for each in every.epochs)]
+        if numbers and step < total:
+            files[step] = f"{stem}-{numbers[-1]:06d}.safetensors"
+    return [*sorted((step, name) for step, name in files.items() if step >= first), (total, f"{stem}.safetensors")]
+
+
+def step_file(stem: str, step: int) -> str:
+    """The name of a LoRA that is saved after a step, where it isn't an epoch's."""
+    return f"{stem}-step{step:08d}.safetensors"
+
+
+def told_files(config: LoraConfig, plan: Plan) -> Iterator[str]:
+    """The LoRA files in words: those that stay, how often further ones come by the clock, the result."""
+    saving = config.saving
+    *on_the_way, (_, result) = output_files(config, plan)
+    kept = on_the_way[-saving.keep_last :] if saving.keep_last else on_the_way
+    if len(kept) < len(on_the_way):
+        yield f"{len(on_the_way)} on the way, of which the last {len(kept)} stay"
+    yield from (name for _, name in kept)
+    if by_time := Cadence(seconds=parse_cadence(saving.every).seconds):
+        yield f"{destination_stem(config)}-step*.safetensors (about every {by_time})"
+    yield result
 
 
 def destination_stem(config: LoraConfig) -> str:

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from core.config.lora import LoraConfig
-from core.contracts import Batch, Conditions, Family, Model, Network, Part, PartLayers
+from core.contracts import Batch, Conditions, Family, Model, Part, PartLayers
 from core.dataset.batches import Plan
 from core.dataset.draws import key_for
 from core.dataset.loader import Loader
@@ -29,10 +29,11 @@ from core.objectives import Objective
 from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
 from core.training.cache_usage import begin_usage
-from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.due import due
+from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
 from core.training.loop import Progress
+from core.training.networks import Networks
 from core.training.pictures import frozen_manifest
 from core.training.planning import (
     batch_plan,
@@ -44,8 +45,10 @@ from core.training.planning import (
     total_steps,
 )
 from core.training.previews import Preview, previews_of
+from core.training.rates import Rates
 from core.training.run_folder import RunFolder, State, read_backup_network
 from core.training.speed import Speed
+from core.training.stepping import FusedStep, PlainStep, Rounding, Stepping
 
 Report = Callable[[Event], None]
 
@@ -60,7 +63,7 @@ class Run:
     accelerator: Accelerator
     base: BaseModel
     model: Model
-    network: Network
+    network: Networks
     objective: Objective
     plan: Plan
     batches: Loader
@@ -73,9 +76,10 @@ class Run:
 
     def __post_init__(self) -> None:
         self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.total_steps = total_steps(self.config, self.plan)
         self._epoch_ends = epoch_ends(self.config, self.plan)
+        self.rates = Rates(self.config, self.optimizer, self.total_steps, self._epoch_ends)
+        self.stepping = stepping_of(self.config, self.optimizer, self.accelerator.scaler)
         self._files = dict(output_files(self.config, self.plan))
         saving, sampling = self.config.saving, self.config.sampling
         self._saving_due = due(saving.every, saving.skip_first, self._epoch_ends)
@@ -103,15 +107,6 @@ class Run:
         return self.plan.entries
 
     # -- what a step asks for
-
-    def set_learning_rates(self, step: int) -> dict[str, float]:
-        """Give the optimizer the rates of a step (from 0); group -> rate."""
-        factor = self.config.schedule.factor(step, self.total_steps)
-        groups = self.optimizer.param_groups
-        for group, rate in zip(groups, self._base_rates, strict=True):
-            if rate is not None:  # Adafactor's own rate
-                group["lr"] = rate * factor
-        return {group["name"]: group["lr"] or 0.0 for group in groups}
 
     def gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
         """Several processes exchange gradients only at a step's last micro-batch."""
@@ -200,7 +195,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     sources = encoding.prepare(model, plan)
     report(Phase(title="Loading the denoiser"))
     load_denoiser(config, base, model, accelerator.device)
-    network = attach_network(config, base, model)
+    network = attach_networks(config, base, model)
     return Run(
         config=config,
         folder=folder,
@@ -244,12 +239,13 @@ def load_denoiser(config: LoraConfig, base: BaseModel, model: Model, device: tor
     give_back_host_memory()
 
 
-def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network:
-    """The network on the parts that train, its first weights drawn from the seed, or from an earlier run."""
+def attach_networks(config: LoraConfig, base: BaseModel, model: Model) -> Networks:
+    """The networks on the parts that train, their first weights drawn from the seed, or from an earlier run."""
     trained = config.parts.trained()
+    parts = {part: layers_of(base.family, part) for part in trained}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_for(config.training.seed, "network"))
-        network = config.networks[0].attach(model, {part: layers_of(base.family, part) for part in trained})
+        network = Networks([one.attach(model, parts) for one in config.networks])
     if base.network:
         network.load_state(read_backup_network(base.network))
     for part in {"denoiser", *trained}:  # gradients of a text encoder go through the denoiser too
@@ -257,6 +253,15 @@ def attach_network(config: LoraConfig, base: BaseModel, model: Model) -> Network
         if config.memory.gradient_checkpointing:
             switch_on_checkpointing(model.parts[part])
     return network
+
+
+def stepping_of(config: LoraConfig, optimizer: torch.optim.Optimizer, scaler: Any) -> Stepping:
+    """How this run's gradients become changed weights."""
+    training = config.training
+    rounding = Rounding(training.seed, training.stochastic_rounding)
+    if config.memory.fused_backward:
+        return FusedStep(optimizer, rounding)
+    return PlainStep(optimizer, training.max_grad_norm, scaler, rounding)
 
 
 def layers_of(family: Family, part: Part) -> PartLayers:

@@ -17,13 +17,16 @@ class Speed:
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=LATEST)
         self._images: deque[int] = deque(maxlen=LATEST)
+        self.trained = 0.0  # seconds of training in this session
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Times what is inside as one step."""
         begin = time.perf_counter()
         yield
-        self._seconds.append(time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        self._seconds.append(seconds)
+        self.trained += seconds
 
     def add(self, images: int) -> None:
         """The step had this many pictures."""

@@ -268,7 +268,7 @@ def test_a_real_run_is_started_steered_and_shown(panel: LoraTrainer) -> None:
     from core.registry import registry
 
     save_folder(registry("families").get("sd15")().tiny(), Path("demo/model"))
-    panel.draft.form.replace({"training.epochs": 200, "sampling.steps": 1, "sampling.every_n_epochs": 0})
+    panel.draft.form.replace({"training.epochs": 200, "sampling.steps": 1, "sampling.every": "never"})
 
     async def session() -> tuple[str, str]:
         cell = panel.train()

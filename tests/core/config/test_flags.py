@@ -53,9 +53,9 @@ def test_flags_change_a_config() -> None:
 
 @pytest.mark.parametrize("flag", ["saving.name=mine", "concepts.0.name=cat"])
 def test_a_name_that_chooses_no_plug_in_is_a_value_like_others(flag: str) -> None:
-    before = set_values(to_data(LoraConfig()), {"saving.every_n_epochs": 3, "concepts.0.repeats": 7})
+    before = set_values(to_data(LoraConfig()), {"saving.keep_last": 3, "concepts.0.repeats": 7})
     after = set_values(before, parse_flags(LoraConfig, [flag]))
-    assert after["saving"]["every_n_epochs"] == 3
+    assert after["saving"]["keep_last"] == 3
     assert after["concepts"][0]["repeats"] == 7
 
 

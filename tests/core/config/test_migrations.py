@@ -29,6 +29,28 @@ def test_each_version_follows_the_one_before() -> None:
     assert migrate({"version": 3, "new": 4}, "run.toml", (_to_2, _to_3)) == {"version": 3, "new": 4}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {}),
+        ({"saving": {"name": "cat"}}, {"saving": {"name": "cat"}}),
+        (
+            {"saving": {"every_n_epochs": 2, "every_n_steps": 0, "backup_every_n_steps": 0}},
+            {"saving": {"every": "2 epochs", "backup_every": "never"}},
+        ),
+        ({"saving": {"every_n_epochs": 0}}, {"saving": {"every": "never"}}),
+        ({"sampling": {"every_n_epochs": 0, "every_n_steps": 50}}, {"sampling": {"every": "50 steps"}}),
+        ({"sampling": {"every_n_steps": 1}}, {"sampling": {"every": "1 epoch, 1 step"}}),  # an epoch was the default
+        (
+            {"family": {"sdxl": {"saving": {"every_n_steps": 9}}}},
+            {"family": {"sdxl": {"saving": {"every": "9 steps"}}}},
+        ),
+    ],
+)
+def test_how_often_became_one_text(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert migrate({"version": 1, **before}, "run.toml") == {"version": VERSION, **after}
+
+
 def test_the_layout_of_now_is_one_more_than_the_migrations() -> None:
     assert len(MIGRATIONS) + 1 == VERSION == LoraConfig().version
 

@@ -190,8 +190,8 @@ def test_merge_replaces_a_plug_ins_table_when_its_name_changes() -> None:
 
 
 def test_merge_keeps_a_table_whose_name_chooses_nothing() -> None:
-    data = {"saving": {"name": "a", "every_n_epochs": 3}}
-    assert merge(data, {"saving": {"name": "b"}}) == {"saving": {"name": "b", "every_n_epochs": 3}}
+    data = {"saving": {"name": "a", "keep_last": 3}}
+    assert merge(data, {"saving": {"name": "b"}}) == {"saving": {"name": "b", "keep_last": 3}}
 
 
 def test_set_values_by_path() -> None:

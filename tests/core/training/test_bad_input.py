@@ -395,7 +395,7 @@ def test_a_disk_that_is_full_at_any_time(attempt: Any, run_toml: Any, disk: Call
     changes = {
         "training": {"max_steps": 2},
         "memory": {"cache_dir": str(folder / "cache")},
-        "saving": {"workspace": str(workspace), "backup_every_n_steps": 1},
+        "saving": {"workspace": str(workspace), "backup_every": "1 step"},
         "sampling": prompts,
     }
     config = run_toml("sd15", changes)

@@ -222,8 +222,8 @@ EVERYTHING_AT_RANDOM: dict[str, Any] = {
     "optimizer": {"name": "prodigy"},
     "schedule": {"name": "cosine", "warmup_steps": 3},
     "noise": {"noise_offset": 0.05},
-    "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every_n_epochs": 1},
-    "saving": {"backup_every_n_steps": 2},
+    "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every": "1 epoch"},
+    "saving": {"backup_every": "2 steps"},
 }
 
 
@@ -303,7 +303,7 @@ def demo_with_everything(folder: Path) -> Path:
             "training.max_steps": 8,
             "training.train_batch_size": 4,
             "saving.name": "my_lora",
-            "saving.backup_every_n_steps": 2,
+            "saving.backup_every": "2 steps",
             "sampling.prompts": [],
             "logging.tensorboard": False,
         },
@@ -319,7 +319,7 @@ def test_8_bit_state_and_cached_captions_survive_a_kill(
         "optimizer": {"name": "adamw8bit", "min_8bit_size": 1},
         "schedule": {"name": "cosine_with_restarts", "cycles": 2},
         "training": {"max_steps": 5},
-        "saving": {"backup_every_n_steps": 2, "keep_backups": 2},
+        "saving": {"backup_every": "2 steps", "keep_backups": 2},
     }
     config = run_toml("sdxl", changes)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -53,7 +53,7 @@ def test_epochs_that_show_nothing_are_an_error() -> None:
 
 
 def test_files_are_named_as_kohya_names_them_and_the_last_is_the_result() -> None:
-    job = config(saving={"name": "cat", "every_n_epochs": 2, "every_n_steps": 5})
+    job = config(saving={"name": "cat", "every": "2 epochs, 5 steps"})
     assert output_files(job, batch_plan(job, pictures())) == [
         (5, "cat-step00000005.safetensors"),
         (6, "cat-000002.safetensors"),

@@ -44,7 +44,7 @@ def settings(family: str, network: str) -> dict[str, Any]:
         "networks": [NETWORKS[network]],
         "training": {"max_steps": 4},
         "schedule": {"name": "constant"},
-        "sampling": {"prompts": [PROMPT], "steps": 4, "every_n_epochs": 0, "before_first_step": False},
+        "sampling": {"prompts": [PROMPT], "steps": 4, "every": "never", "before_first_step": False},
     }
 
 

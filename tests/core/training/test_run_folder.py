@@ -85,7 +85,7 @@ def test_a_start_that_was_killed_leaves_a_workspace(tmp_path: Path) -> None:
 
 
 def test_settings_that_change_no_numbers_may_differ(folder: RunFolder) -> None:
-    changed = config(sampling={"every_n_epochs": 5}, saving={"dtype": "fp32"}, memory={"gradient_checkpointing": False})
+    changed = config(sampling={"every": "5 epochs"}, saving={"dtype": "fp32"}, memory={"gradient_checkpointing": False})
     assert folder.claim(changed)
     assert 'dtype = "fp32"' in folder.config_path.read_text()
 
