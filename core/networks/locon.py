@@ -10,6 +10,7 @@ class Locon(LowRank):
     """LoRA that changes the convolutions too: learns more of textures and styles, with a larger file."""
 
     label: ClassVar[str] = "LoCon"
+    algorithm: ClassVar[str] = "locon"
     loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
 
     name: Literal["locon"] = "locon"
@@ -25,14 +26,14 @@ class Locon(LowRank):
         4.0, "Convolution alpha", "The update of convolutions is multiplied by this / its rank.", gt=0, le=4096
     )
 
-    def groups(self) -> list[str]:
-        return [*super().groups(), "convolution"]
+    def layer_groups(self) -> list[str]:
+        return [*super().layer_groups(), "convolution"]
 
-    def size(self, layer: Any) -> tuple[int, float]:
+    def size(self, path: str, layer: Any) -> tuple[int, float]:
         """1x1 convolutions and linear layers have the network's own rank, as with kohya and LyCORIS."""
         if max(getattr(layer, "kernel_size", (1,))) > 1:
-            return self.conv_rank, self.conv_alpha
-        return super().size(layer)
+            return self.conv_rank, self.scaled(self.conv_rank, self.conv_alpha)
+        return super().size(path, layer)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"conv_dim": self.conv_rank, "conv_alpha": self.conv_alpha}

@@ -9,6 +9,7 @@ class Lora(LowRank):
     """The usual choice: small, and every program loads it."""
 
     label: ClassVar[str] = "LoRA"
+    algorithm: ClassVar[str] = "lora"
     loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
 
     name: Literal["lora"] = "lora"

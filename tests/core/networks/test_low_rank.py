@@ -5,7 +5,7 @@ import torch
 from lycoris.modules.locon import LoConModule
 from torch import nn
 
-from core.contracts import Model, PartLayers, Network
+from core.contracts import Model, Network, PartLayers
 from core.errors import OchreError
 from core.networks.locon import Locon
 from core.networks.lora import Lora
@@ -152,7 +152,7 @@ def test_dropouts_drop_in_training_alone(setting: str) -> None:
 def test_a_1x1_convolution_has_the_networks_own_rank() -> None:
     """As with kohya (networks/lora.py) and LyCORIS (wrapper.py): conv_dim is for larger kernels alone."""
     model = Model("sd15", {"denoiser": nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1))}, {}, {})
-    groups = {"denoiser": {"transformer": "nothing", "convolution": "^[01]$"}}
+    groups = {"denoiser": PartLayers({"transformer": "nothing", "convolution": "^[01]$"})}
     file = Locon(rank=6, conv_rank=2).attach(model, groups).export(lambda part, path: path)
     assert [file[f"{layer}.lora_down.weight"].shape[0] for layer in (0, 1)] == [2, 6]
 
@@ -165,6 +165,6 @@ def test_the_quick_way_is_lycoris_way(autocast: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         quick = model.parts["denoiser"](x)
         for module in network.modules()["denoiser"].values():  # type: ignore[operator]
-            module.bypass_forward = lambda x, scale=1, m=module: LoConModule.bypass_forward(m, x, scale)
+            module.changed = lambda x, m=module: LoConModule.bypass_forward(m, x)
         slow = model.parts["denoiser"](x)
     torch.testing.assert_close(quick, slow, rtol=2e-2 if autocast else 1e-5, atol=2e-2 if autocast else 1e-6)

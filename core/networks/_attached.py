@@ -1,59 +1,69 @@
-"""LyCORIS' modules, attached to the layers of a model by us: found by pattern, registered, taken off again."""
+"""Trained modules, attached to the layers of a model: found by pattern, registered, taken off again."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault(
-    "LYCORIS_KERNEL_BACKEND", "torch"
-)  # on CUDA it would pick a kernel by itself, with other last bits
-
 import torch
-from lycoris.modules.locon import LoConModule
 from torch import Tensor, nn
 
 from core.contracts import Model, Part
 from core.errors import OchreError
+from core.networks._module import Change
 
 if TYPE_CHECKING:
-    from lycoris.modules.base import LycorisBaseModule
+    from core.networks._adapter import Adapter
 
 SUBMODULE = "ochre_network"
 """Name under which a part holds what is attached to it. DDP and `.to()` see it there."""
 
-Make = Callable[[str, nn.Module], "LycorisBaseModule"]
-"""Builds the trained module of one layer: (name, layer) -> module."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class AttachedModules:
-    """A network of one LyCORIS module per layer (contracts.Network).
+@dataclass(frozen=True)
+class Target:
+    """A layer to change, by its path. rank, alpha: of its update."""
 
-    The trained weights are fp32 whatever the base is, and are added to the layer's output, not to its weight: a bf16
-    base would round small updates of its weights away.
+    path: str
+    layer: nn.Module
+    rank: int
+    alpha: float
+
+
+class Attached:
+    """A network of one trained module per layer (contracts.Network).
+
+    The changes are added to the layers' outputs, not to their weights: a bf16 base would round small updates of its
+    weights away.
     """
 
-    def __init__(self, model: Model, makers: Mapping[Part, Mapping[str, Make]], metadata: Mapping[str, str]) -> None:
-        """makers: part -> module path -> what builds the trained module of that layer."""
-        self._metadata = dict(metadata)
+    def __init__(self, adapter: Adapter, model: Model, targets: Mapping[Part, Sequence[Target]]) -> None:
+        """targets: the layers of each part that are changed."""
+        self._adapter = adapter
         self._modules: dict[Part, nn.ModuleDict] = {}
-        for part, layers in makers.items():
+        for part, layers in targets.items():
             self._modules[part] = self._attach(model.parts[part], layers)
 
-    @staticmethod
-    def _attach(part: nn.Module, layers: Mapping[str, Make]) -> nn.ModuleDict:
+    def _attach(self, part: nn.Module, layers: Sequence[Target]) -> nn.ModuleDict:
         attached = nn.ModuleDict()
-        for path, make in layers.items():
-            layer = part.get_submodule(path)
-            module: Any = make(path, layer)
-            module.to(device=layer.weight.device, dtype=torch.float32)
+        for target in layers:
+            module: Any = self._make(target)
             module.apply_to()
-            attached[_key(path)] = module
+            attached[_key(target.path)] = module
         part.add_module(SUBMODULE, attached)
         return attached
+
+    def _make(self, target: Target) -> Change:
+        """The trained module of a layer, on its device; its buffers (alpha ...) stay fp32."""
+        module = self._adapter.make(target.path, target.layer, target.rank, target.alpha)
+        module.to(device=target.layer.weight.device, dtype=torch.float32)  # type: ignore[arg-type]
+        for parameter in module.parameters():
+            parameter.data = parameter.data.to(DTYPES[self._adapter.weight_dtype])
+        return module
 
     def modules(self) -> Mapping[Part, nn.Module]:
         """The trained modules of each part."""
@@ -81,7 +91,7 @@ class AttachedModules:
     def disabled(self) -> Iterator[None]:
         """Inside, the model is as it was before."""
         modules: list[Any] = [module for part in self._modules.values() for module in part.values()]
-        for module in modules:
+        for module in reversed(modules):  # the last put on is the first taken off
             module.restore()
         try:
             yield
@@ -107,7 +117,7 @@ class AttachedModules:
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """The trained weights: `part.path.weight` -> fp32 tensor."""
+        """The trained weights: `part.path.weight` -> tensor."""
         return {
             f"{part}.{name}": parameter.detach()
             for part, modules in self._modules.items()
@@ -132,28 +142,13 @@ class AttachedModules:
         exported = {}
         for part, modules in self._modules.items():
             for key, module in modules.items():
-                for suffix, tensor in module.state_dict().items():
+                for suffix, tensor in module.to_file().items():  # type: ignore[operator]
                     exported[f"{lora_name(part, _path(key))}.{suffix}"] = tensor.detach().float().cpu().contiguous()
         return exported
 
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""
-        return dict(self._metadata)
-
-
-class LowRankModule(LoConModule):
-    """LyCORIS' LoCon module, whose output passes over the layer's output once where LyCORIS' own takes three passes.
-
-    The same numbers but for the last bits: W x + (alpha / rank) * up(down(x)).
-    """
-
-    def bypass_forward(self, x: Tensor, scale: float = 1) -> Tensor:
-        """The layer's output with the update added."""
-        casts = torch.is_autocast_enabled(x.device.type)
-        if (self.rank_dropout and self.training) or not (casts or x.dtype == self.lora_down.weight.dtype):
-            return super().bypass_forward(x, scale)  # type: ignore[arg-type]
-        change = self.dropout(self.lora_up(self.lora_down(x)))
-        return torch.add(self.org_forward(x), change, alpha=self.scale * scale)
+        return self._adapter.metadata()
 
 
 def find_layers(part: nn.Module, patterns: Sequence[str]) -> list[tuple[str, nn.Module]]:
