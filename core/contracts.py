@@ -175,13 +175,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """A sample picture to draw."""
+    """A sample picture to draw.
+
+    sampler: one of the family's. Noise, and that of samplers that add some on the way, hangs on the seed alone.
+    """
 
     width: int
     height: int
     steps: int
     guidance: float
     seed: int
+    sampler: str = "ddim"
 
 
 class Family(ABC):

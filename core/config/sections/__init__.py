@@ -3,6 +3,7 @@
 from core.config.sections.base import Base
 from core.config.sections.logging import Logging
 from core.config.sections.memory import Dtype, Memory
+from core.config.sections.metadata import Metadata
 from core.config.sections.noise import Noise
 from core.config.sections.parts import Parts, PartSettings
 from core.config.sections.sampling import SamplePrompt, Sampling
@@ -15,6 +16,7 @@ __all__ = [
     "Dtype",
     "Logging",
     "Memory",
+    "Metadata",
     "Noise",
     "PartSettings",
     "Parts",

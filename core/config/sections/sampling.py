@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from core.errors import Problem
+from core.families._samplers import SamplerName, sampler_name
 from core.settings import Settings, setting
 from core.settings.cadence import EXAMPLES, cadence_problems, start_problems
 
@@ -41,12 +45,36 @@ class SamplePrompt(Settings):
     seed: int = setting(
         1, "Seed", "The same seed gives the same picture from the same weights.", ge=0, lt=2**63, affects="log"
     )
+    random_seed: bool = setting(
+        False,
+        "New seed each time",
+        "Another picture at each drawing, with a seed that hangs on the training seed and the step.",
+        affects="log",
+        level="advanced",
+    )
+    steps: int = setting(
+        0, "Sampling steps", "0: those of all samples.", ge=0, le=1000, affects="log", level="advanced"
+    )
+    guidance: float = setting(0.0, "Guidance", "0: that of all samples.", ge=0, le=100, affects="log", level="advanced")
+    sampler: Annotated[Literal["", SamplerName], BeforeValidator(sampler_name)] = setting(
+        "", "Sampler", "Empty: that of all samples.", affects="log", level="advanced"
+    )
 
 
 class Sampling(Settings):
     """Pictures drawn during the run."""
 
     prompts: list[SamplePrompt] = setting([], "Prompts", "A picture is drawn for each.", affects="log")
+    prompts_file: str = setting(
+        "",
+        "More prompts from a file",
+        "A .txt with a prompt a line (kohya's flags are read: --n, --w, --h, --d, --s, --l, --ss), a .toml or a .json. "
+        "It is read when the run starts.",
+        kind="file",
+        affects="log",
+        level="advanced",
+        also=("sample_prompts", "sample_definition_file_name"),
+    )
     before_first_step: bool = setting(
         True,
         "Before the first step",
@@ -69,13 +97,30 @@ class Sampling(Settings):
         level="advanced",
         also=("sample_skip_first",),
     )
-    steps: int = setting(20, "Sampling steps", "Steps of the sampler.", ge=1, le=200, affects="log", level="advanced")
+    sampler: Annotated[SamplerName, BeforeValidator(sampler_name)] = setting(
+        "ddim",
+        "Sampler",
+        "How pictures are drawn from noise.",
+        affects="log",
+        level="advanced",
+        also=("sample_sampler", "noise_scheduler"),
+    )
+    steps: int = setting(
+        20,
+        "Sampling steps",
+        "Steps of the sampler.",
+        ge=1,
+        le=1000,
+        affects="log",
+        level="advanced",
+        also=("diffusion_steps",),
+    )
     guidance: float = setting(
         7.0,
         "Guidance",
-        "How closely the prompt is followed.",
+        "How closely the prompt is followed; 1: the prompt alone, in half the time.",
         ge=1,
-        le=30,
+        le=100,
         affects="log",
         level="advanced",
         also=("cfg_scale",),
