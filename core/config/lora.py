@@ -44,6 +44,9 @@ class LoraConfig(Settings):
     memory: sections.Memory = setting(sections.Memory(), "Memory", "Memory against speed.")
     saving: sections.Saving = setting(sections.Saving(), "Saving", "What is written, where, and how often.")
     sampling: sections.Sampling = setting(sections.Sampling(), "Samples", "Pictures drawn during the run.")
+    metadata: sections.Metadata = setting(
+        sections.Metadata(), "Metadata", "What the LoRA's file tells of itself, and the model card."
+    )
     logging: sections.Logging = setting(sections.Logging(), "Logging", "What else is recorded.")
     engine: Annotated[EngineConfig, ENGINES] = setting(ENGINES.default("native"), "Engine", "What carries the run out.")
 
@@ -65,6 +68,8 @@ class LoraConfig(Settings):
         if not self.base.source:
             yield Problem("base.source", "choose a base model: a file, a folder, or a hub name")
         yield from self.check_parts(("denoiser",))
+        yield from self._check_stops()
+        yield from self._check_stepping()
         if len(self.networks) != 1:
             yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):
@@ -76,3 +81,29 @@ class LoraConfig(Settings):
                 yield Problem(f"concepts.{index}.folder", "choose the folder with the pictures")
             if concept.enabled and concept.resolution:
                 yield from self.buckets.problems_of(concept, f"concepts.{index}.resolution")
+
+    def _check_stops(self) -> Iterator[Problem]:
+        """At least one part goes on to the end."""
+        trained = self.parts.trained()
+        if trained and all(getattr(self.parts, part).stop_after for part in trained):
+            path = f"parts.{trained[0]}.stop_after"
+            message = f"every part that is trained stops ({', '.join(trained)}); leave one empty, and shorten the run"
+            yield Problem(path, message, {path: ""})
+
+    def _check_stepping(self) -> Iterator[Problem]:
+        """What the fused backward pass can't be together with."""
+        if not self.memory.fused_backward:
+            return
+        path, training, off = "memory.fused_backward", self.training, {"memory.fused_backward": False}
+        if not self.optimizer.fused_backward:
+            yield Problem(path, f"{self.optimizer.label} (optimizer.name) changes all weights together", off)
+        if training.gradient_accumulation_steps > 1:
+            replacement = {"training.gradient_accumulation_steps": 1}
+            message = "keeps no gradients to add up; set training.gradient_accumulation_steps to 1, or switch it off"
+            yield Problem(path, message, replacement)
+        if training.max_grad_norm:
+            replacement = {"training.max_grad_norm": 0.0}
+            message = "never knows the norm of all gradients; set training.max_grad_norm to 0, or switch it off"
+            yield Problem(path, message, replacement)
+        if self.memory.precision == "fp16":
+            yield Problem(path, "doesn't work in fp16 (memory.precision), whose gradients are scaled", off)

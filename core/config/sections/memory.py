@@ -24,6 +24,15 @@ class Memory(Settings):
         "Computes parts twice instead of keeping them: much less memory, about 25 % slower.",
         affects="cost",
     )
+    fused_backward: bool = setting(
+        False,
+        "Fused backward pass",
+        "Changes each weight as soon as its gradient is there and forgets the gradient: less memory where much is "
+        "trained. Not with gradient accumulation, clipping or fp16, and not with every optimizer.",
+        affects="cost",
+        level="advanced",
+        also=("fused_backward_pass", "fused_back_pass", "blockwise_fused_optimizers", "fused_optimizer_groups"),
+    )
     latent_caching: bool = setting(
         True,
         "Cache pictures",

@@ -35,3 +35,10 @@ class Training(Settings):
         level="advanced",
     )
     seed: int = setting(42, "Seed", "The same seed and settings give the same result.", ge=0, lt=2**63)
+    stochastic_rounding: bool = setting(
+        True,
+        "Stochastic rounding",
+        "Where trained weights are bf16: rounds each step's result up or down at random, so that small steps add up. "
+        "Off: to the nearest, where small steps are lost.",
+        level="advanced",
+    )
