@@ -23,11 +23,13 @@ CONFIGS = Path(__file__).with_name("configs")
 # adds: ResnetBlock2D, Downsample2D and Upsample2D.
 UNET_GROUPS: Mapping[str, str] = {
     "attention": r"\.attn[12]\.(to_q|to_k|to_v|to_out\.0)$",
+    "feed_forward": r"\.ff\.net\.(0\.proj|2)$",
     "transformer": r"(^|\.)attentions\.\d+\.",
     "convolution": r"(^|\.)(resnets|downsamplers|upsamplers)\.\d+\.",
 }
 TEXT_GROUPS: Mapping[str, str] = {
     "attention": r"\.self_attn\.(q_proj|k_proj|v_proj|out_proj)$",
+    "feed_forward": r"\.mlp\.(fc1|fc2)$",
     "transformer": r"\.(self_attn|mlp)\.\w+$",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.contracts import Conditions, Encoded, Framing, Header, Match, Model, Part
+from core.families._blocks import clip_blocks, unet_blocks
 from core.families._stable_diffusion import TEXT_GROUPS, UNET_GROUPS, StableDiffusion
 from core.families._unet_facts import said_by_file, said_by_scheduler, unet_config, unet_in
 
@@ -24,6 +25,7 @@ class Sd15(StableDiffusion):
     bucket_step: ClassVar[int] = 8
     text_parts: ClassVar[tuple[Part, ...]] = ("text_1",)
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]] = {"denoiser": UNET_GROUPS, "text_1": TEXT_GROUPS}
+    blocks: ClassVar[Mapping[Part, Mapping[str, str]]] = {"denoiser": unet_blocks(4), "text_1": clip_blocks(12)}
     trains: ClassVar[tuple[Part, ...]] = ("denoiser", "text_1")
     base_model_version: ClassVar[str] = "sd_v1"
     modelspec_architecture: ClassVar[str] = "stable-diffusion-v1"

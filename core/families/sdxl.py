@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.contracts import Conditions, Encoded, Framing, Header, Match, Model, Part
+from core.families._blocks import clip_blocks, unet_blocks
 from core.families._stable_diffusion import TEXT_GROUPS, UNET_GROUPS, StableDiffusion
 from core.families._unet_facts import UNetFacts, said_by_file, said_by_scheduler, unet_config, unet_in
 
@@ -29,6 +30,11 @@ class Sdxl(StableDiffusion):
         "denoiser": UNET_GROUPS,
         "text_1": TEXT_GROUPS,
         "text_2": TEXT_GROUPS,
+    }
+    blocks: ClassVar[Mapping[Part, Mapping[str, str]]] = {
+        "denoiser": unet_blocks(3),
+        "text_1": clip_blocks(12),
+        "text_2": clip_blocks(32),
     }
     base_model_version: ClassVar[str] = "sdxl_base_v1-0"
     modelspec_architecture: ClassVar[str] = "stable-diffusion-xl-v1-base"

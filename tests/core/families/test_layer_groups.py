@@ -12,13 +12,14 @@ from core.families._stable_diffusion import CONFIGS
 FOLDERS = {"denoiser": "unet", "text_1": "text_encoder", "text_2": "text_encoder_2"}
 GOLDEN = Path(__file__).parents[2] / "golden"
 
-# What kohya's trainer logs for its default LoRA, and with conv_dim; attention: 4 layers in each.
+# What kohya's trainer logs for its default LoRA, and with conv_dim; attention: 4 layers in each, feed-forward: 2 for
+# each two attentions of a UNet, or each one of a text encoder.
 COUNTS = {
-    ("sd15", "denoiser"): {"attention": 128, "transformer": 192, "convolution": 278 - 192},
-    ("sd15", "text_1"): {"attention": 48, "transformer": 72},
-    ("sdxl", "denoiser"): {"attention": 560, "transformer": 722, "convolution": 788 - 722},
-    ("sdxl", "text_1"): {"attention": 48, "transformer": 72},
-    ("sdxl", "text_2"): {"attention": 128, "transformer": 192},
+    ("sd15", "denoiser"): {"attention": 128, "feed_forward": 32, "transformer": 192, "convolution": 278 - 192},
+    ("sd15", "text_1"): {"attention": 48, "feed_forward": 24, "transformer": 72},
+    ("sdxl", "denoiser"): {"attention": 560, "feed_forward": 140, "transformer": 722, "convolution": 788 - 722},
+    ("sdxl", "text_1"): {"attention": 48, "feed_forward": 24, "transformer": 72},
+    ("sdxl", "text_2"): {"attention": 128, "feed_forward": 64, "transformer": 192},
 }
 
 
@@ -46,7 +47,7 @@ def test_counts_are_kohyas(family, real):
 def test_the_groups_are_kohyas_classes(family, real):
     """By class instead of by path: everything inside a Transformer2DModel; resnets and samplers."""
     unet = real["denoiser"]
-    classes = {"transformer": {"Transformer2DModel"}, "convolution": {"ResnetBlock2D", "Downsample2D", "Upsample2D"}}
+    classes = {"feed_forward": {"FeedForward"}, "transformer": {"Transformer2DModel"}, "convolution": {"ResnetBlock2D", "Downsample2D", "Upsample2D"}}
     for group, names in classes.items():
         inside = {
             f"{path}.{inner}"
@@ -61,7 +62,10 @@ def test_the_groups_are_kohyas_classes(family, real):
 def test_attention_lies_within_transformer(family, real):
     for part, groups in family.layer_groups.items():
         whole = {path for path, _ in layers(real[part], groups["transformer"])}
-        assert {path for path, _ in layers(real[part], groups["attention"])} < whole
+        inner = [{path for path, _ in layers(real[part], groups[name])} for name in ("attention", "feed_forward")]
+        assert inner[0] < whole
+        assert inner[1] < whole
+        assert not inner[0] & inner[1]
 
 
 def test_names_are_the_golden_ones(family, real):
