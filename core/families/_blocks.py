@@ -12,7 +12,7 @@ BASE = "BASE"
 """The block of what is in no other one: time embedding and output of a UNet, embeddings and last norm of an encoder."""
 
 _RESNETS = 2
-"""Resnets of a down block; an up block has one more. A down or up block is as many LDM blocks, and one for its sampler."""
+"""Resnets of a down block; an up block has one more."""
 
 
 def unet_blocks(levels: int) -> Mapping[str, str]:
@@ -21,7 +21,6 @@ def unet_blocks(levels: int) -> Mapping[str, str]:
     In a down block each resnet with its attention is a block of its own, and the downsampler after them another one;
     in an up block the upsampler belongs to the last resnet (LDM, `openaimodel.py`).
     """
-    step = _RESNETS + 1
     inputs = [r"^conv_in$"]
     outputs = []
     for level in range(levels):
@@ -29,7 +28,7 @@ def unet_blocks(levels: int) -> Mapping[str, str]:
         inputs.append(rf"^down_blocks\.{level}\.downsamplers\.")
         outputs += [rf"^up_blocks\.{level}\.(resnets|attentions)\.{layer}\." for layer in range(_RESNETS)]
         outputs.append(rf"^up_blocks\.{level}\.((resnets|attentions)\.{_RESNETS}|upsamplers)\.")
-    del inputs[levels * step :]  # the last level has no downsampler
+    del inputs[-1]  # the last level has no downsampler
     blocks = {f"IN{place:02}": pattern for place, pattern in enumerate(inputs)}
     blocks["MID"] = r"^mid_block\."
     blocks |= {f"OUT{place:02}": pattern for place, pattern in enumerate(outputs)}
