@@ -205,6 +205,8 @@ class Family(ABC):
     layer_groups: ClassVar[Mapping[Part, Mapping[str, str]]]
     # block -> regular expression over module paths, from the first to the last, for each such part
     blocks: ClassVar[Mapping[Part, Mapping[str, str]]] = {}
+    # how its models are noised
+    objective_kind: ClassVar[Literal["diffusion", "flow"]] = "diffusion"
     # parts that are trained where nothing else is said
     trains: ClassVar[tuple[Part, ...]] = ("denoiser",)
     # names that go into a saved file's metadata

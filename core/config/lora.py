@@ -11,10 +11,18 @@ from core.contracts import Part
 from core.dataset.settings import Buckets, Concept
 from core.errors import Problem
 from core.settings import Settings, plugin, setting
-from core.settings.bases import EngineConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, WeightingConfig
+from core.settings.bases import (
+    EngineConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TimesConfig,
+    WeightingConfig,
+)
 
 NETWORKS, OPTIMIZERS, SCHEDULES = plugin("networks"), plugin("optimizers"), plugin("schedules")
-WEIGHTINGS, ENGINES = plugin("weightings"), plugin("engines")
+TIMES, LOSSES, WEIGHTINGS, ENGINES = plugin("times"), plugin("losses"), plugin("weightings"), plugin("engines")
 
 
 class LoraConfig(Settings):
@@ -37,7 +45,12 @@ class LoraConfig(Settings):
         SCHEDULES.default("cosine"), "Schedule", "How the learning rate changes over the run."
     )
     noise: sections.Noise = setting(sections.Noise(), "Noise", "The noise that pictures are hidden in.")
-    times: sections.Times = setting(sections.Times(), "Times", "The noise levels that are trained.")
+    times: Annotated[TimesConfig, TIMES] = setting(
+        TIMES.default("uniform"), "Times", "Which noise levels are trained how often."
+    )
+    losses: list[Annotated[LossConfig, LOSSES]] = setting(
+        lambda: [LOSSES.default("l2")()], "Losses", "What an error costs; summed where there are several."
+    )
     weightings: list[Annotated[WeightingConfig, WEIGHTINGS]] = setting(
         [], "Weightings", "Factors on the loss by noise level; multiplied where there are several."
     )
@@ -76,6 +89,8 @@ class LoraConfig(Settings):
             yield Problem(
                 "concepts", "there is nothing to learn from; add a concept of the kind standard, and enable it"
             )
+        if not any(loss.weight for loss in self.losses):
+            yield Problem("losses", "nothing would be learned: no loss has a weight above 0")
         for index, concept in enumerate(self.concepts):
             if concept.enabled and not concept.folder:
                 yield Problem(f"concepts.{index}.folder", "choose the folder with the pictures")

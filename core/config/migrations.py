@@ -11,8 +11,8 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _to_2(data: dict[str, Any]) -> dict[str, Any]:
-    """How often something is done is one text."""
-    return _everywhere(data, _cadences)
+    """How often something is done is one text; times are a distribution, which was always the uniform one."""
+    return _everywhere(_everywhere(data, _cadences), _uniform_times)
 
 
 def _cadences(data: dict[str, Any]) -> dict[str, Any]:
@@ -28,6 +28,11 @@ def _cadences(data: dict[str, Any]) -> dict[str, Any]:
             kept = {key: value for key, value in table.items() if key not in (epochs, steps)}
             data = data | {section: kept | {name: ", ".join(pieces) or "never"}}
     return data
+
+
+def _uniform_times(data: dict[str, Any]) -> dict[str, Any]:
+    times = data.get("times")
+    return data | {"times": {"name": "uniform"} | times} if isinstance(times, dict) else data
 
 
 def _counted(number: Any, unit: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from core.contracts import Batch
-from core.dataset.draws import generator_for
+from core.objectives import Objective
+from core.settings.bases import LossConfig
+from core.training.noise import draw_noise, draw_times, perturbed
 
 if TYPE_CHECKING:
     from core.training.setup import Run
@@ -18,21 +21,23 @@ PRIOR = "prior_prediction"
 
 
 def sample_losses(run: Run, batch: Batch) -> Tensor:
-    """The weighted squared error of each sample, B, fp32."""
-    clean = batch.latents.to(run.device)
-    noise, times = draw_noise(run, batch)
-    noisy = run.objective.add_noise(clean, noise, times)
+    """The weighted loss of each sample, B, fp32."""
+    objective, clean = run.objective, batch.latents.to(run.device)
+    times = draw_times(run, batch)
+    noise = draw_noise(run, batch, times)
+    noisy = objective.add_noise(clean, perturbed(run, batch, noise), times)
     with run.accelerator.autocast():
         conditions = run.conditions(batch)
-        run.network.before_step(times)
+        run.network.before_step(objective.level(times))
         prediction = run.family.predict(run.model, noisy, times, conditions)
-    target = run.objective.target(clean, noise, times)
+    target = objective.target(clean, noise, times)
     if held := [place for place, kind in enumerate(batch.kinds) if kind == PRIOR]:
         prior = prior_prediction(run, batch.only(held), noisy[held], times[held])
         target = target.float().index_copy(0, torch.tensor(held, device=target.device), prior)
-    losses = mean_errors(prediction, target, batch.mask)
+    errors = weighted_errors(run.config.losses, prediction.float(), target.float(), objective, times)
+    losses = means(errors, batch.mask)
     for weighting in run.config.weightings:
-        losses = losses * weighting.weights(run.objective, times)
+        losses = losses * weighting.weights(objective, times)
     return losses
 
 
@@ -42,23 +47,23 @@ def prior_prediction(run: Run, batch: Batch, noisy: Tensor, times: Tensor) -> Te
         return run.family.predict(run.model, noisy, times, run.conditions(batch)).float()
 
 
+def weighted_errors(
+    losses: Sequence[LossConfig], prediction: Tensor, target: Tensor, objective: Objective, times: Tensor
+) -> Tensor:
+    """What each element's error costs, B C h w, fp32: the losses' sum, each by its weight."""
+    total = torch.zeros_like(prediction)
+    for loss in losses:
+        total = total + loss.weight * loss.errors(prediction, target, objective, times)
+    return total
+
+
 def mean_errors(prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     """The mean squared error of each sample, B, fp32; each latent pixel's is first multiplied by the mask (B 1 h w)."""
-    errors = (prediction.float() - target.float()).square()
+    return means((prediction.float() - target.float()).square(), mask)
+
+
+def means(errors: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean of each sample's errors (B C h w), B; each latent pixel's are first multiplied by the mask (B 1 h w)."""
     if mask is not None:
         errors = errors * mask.to(errors.device)
     return errors.flatten(1).mean(1)
-
-
-def draw_noise(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Noise like the latents, and times, B: for each sample a function of the seed and of the sample's number alone."""
-    offset = run.config.noise.noise_offset
-    noises, times = [], []
-    for latent, sample in zip(batch.latents, batch.samples, strict=True):
-        generator = generator_for(run.seed, "noise", sample)
-        times.append(run.objective.draw_times(1, generator))
-        noise = torch.randn(latent.shape, generator=generator)
-        if offset:
-            noise += offset * torch.randn(latent.shape[0], *[1] * (latent.dim() - 1), generator=generator)
-        noises.append(noise)
-    return torch.stack(noises).to(run.device), torch.cat(times).to(run.device)

@@ -145,7 +145,8 @@ def test_a_preview_has_the_size_and_only_the_seed_decides(family, model, encoded
 def test_the_objective_is_of_the_model(family, model):
     objective = family.objective(model)
     assert objective.prediction == model.prediction
-    times = objective.draw_times(4, torch.Generator().manual_seed(0))
+    assert objective.kind == family.objective_kind
+    times = objective.times_at(torch.tensor([0.0, 0.3, 0.7, 1.0]))
     assert times.shape == (4,) and objective.snr(times).isfinite().all()
 
 

@@ -43,7 +43,7 @@ def _open() -> dict:
 
 
 def test_the_registries_are_there() -> None:
-    assert {"optimizers", "schedules", "weightings", "networks", "engines"} <= set(KINDS)
+    assert {"optimizers", "schedules", "times", "losses", "weightings", "networks", "engines"} <= set(KINDS)
 
 
 @pytest.mark.parametrize(("kind", "name"), PLUGINS)

@@ -23,7 +23,8 @@ ROOMS: list[list[str]] = [
     ["core.training", "core.tools"],
     ["core.config"],
     [
-        "core.families", "core.networks", "core.optimizers", "core.schedules", "core.weightings", "core.dataset",
+        "core.families", "core.networks", "core.optimizers", "core.schedules", "core.times", "core.losses",
+        "core.weightings", "core.dataset",
         "core.merging", "core.taggers",
     ],
     ["core.settings", "core.objectives", "core.weights", "core.devices"],
@@ -43,7 +44,7 @@ LIGHT = (
     "core.contracts",
     "core.errors",
 )
-PLUGINS = ("families", "networks", "optimizers", "schedules", "weightings", "engines")
+PLUGINS = ("families", "networks", "optimizers", "schedules", "times", "losses", "weightings", "engines")
 TORCHS_SIDE = {"core.devices.torch_device"}  # imported by what trains, not by what a panel opens
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "lycoris", "bitsandbytes", "IPython", "ipywidgets")
 

@@ -1,6 +1,7 @@
 """The sections that jobs share: one file each."""
 
 from core.config.sections.base import Base
+from core.config.sections.ema import Ema
 from core.config.sections.logging import Logging
 from core.config.sections.memory import Dtype, Memory
 from core.config.sections.metadata import Metadata
@@ -8,12 +9,12 @@ from core.config.sections.noise import Noise
 from core.config.sections.parts import Parts, PartSettings
 from core.config.sections.sampling import SamplePrompt, Sampling
 from core.config.sections.saving import Saving
-from core.config.sections.times import Times
 from core.config.sections.training import Training
 
 __all__ = [
     "Base",
     "Dtype",
+    "Ema",
     "Logging",
     "Memory",
     "Metadata",
@@ -23,6 +24,5 @@ __all__ = [
     "SamplePrompt",
     "Sampling",
     "Saving",
-    "Times",
     "Training",
 ]

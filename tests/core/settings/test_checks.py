@@ -107,7 +107,7 @@ def test_a_list_entry_without_its_name() -> None:
         ({"optimizer": {"name": "adafactor", "warmup_init": True}}, "optimizer.warmup_init"),
         ({"optimizer": {"name": "prodigy"}}, "parts.denoiser.learning_rate"),
         ({"schedule": {"name": "linear", "warmup_steps": 5, "warmup_fraction": 0.1}}, "schedule.warmup_fraction"),
-        ({"times": {"first": 700, "end": 300}}, "times.end"),
+        ({"times": {"name": "uniform", "first": 700, "end": 300}}, "times.end"),
         ({"parts": {"denoiser": {"train": False}}}, "parts.denoiser.train"),
         ({"parts": {"denoiser": {"learning_rate": 1.0}}}, "parts.denoiser.learning_rate"),
         ({"networks": []}, "networks"),

@@ -21,7 +21,8 @@ from core.manager.training_executor import Job
 from core.registry import registry
 from core.training.events import Event, Finished, Sampled, Started, Step, Validated
 from core.training.loop import Progress, train_step
-from core.training.losses import draw_noise, mean_errors, sample_losses
+from core.training.losses import mean_errors, sample_losses
+from core.training.noise import draw_noise, draw_times
 from core.training.run_folder import RunFolder
 from core.training.session import fresh_process
 from core.training.setup import Run, set_up
@@ -65,7 +66,8 @@ def with_kinds(batch: Batch, *kinds: str) -> Batch:
 
 def plain_losses(run: Run, batch: Batch) -> torch.Tensor:
     """The mean squared error between prediction and noise, as without masks and kinds."""
-    noise, times = draw_noise(run, batch)
+    times = draw_times(run, batch)
+    noise = draw_noise(run, batch, times)
     noisy = run.objective.add_noise(batch.latents, noise, times)
     prediction = run.family.predict(run.model, noisy, times, run.conditions(batch))
     return (prediction - noise).square().flatten(1).mean(1)
@@ -126,7 +128,8 @@ def test_a_fresh_network_is_where_prior_prediction_holds_it(make_run: MakeRun, f
 def test_prior_prediction_is_the_distance_to_the_model_without_the_network(make_run: MakeRun) -> None:
     run = make_run()
     batch = with_kinds(run.batches.batch(0, 0, 0), "standard", "prior_prediction")
-    noise, times = draw_noise(run, batch)
+    times = draw_times(run, batch)
+    noise = draw_noise(run, batch, times)
     noisy = run.objective.add_noise(batch.latents, noise, times)
     with torch.no_grad():
         before = run.family.predict(run.model, noisy, times, run.conditions(batch))
@@ -148,7 +151,8 @@ def test_prior_prediction_is_without_the_text_encoders_network_too(make_run: Mak
     run = make_run(both)
     batch = with_kinds(run.batches.batch(0, 0, 0), "prior_prediction", "prior_prediction")
     assert not batch.encoded[0]
-    noise, times = draw_noise(run, batch)
+    times = draw_times(run, batch)
+    noise = draw_noise(run, batch, times)
     noisy = run.objective.add_noise(batch.latents, noise, times)
     with torch.no_grad():
         before = run.family.predict(run.model, noisy, times, run.conditions(batch))

@@ -18,6 +18,7 @@ SECTIONS = (
     "schedule",
     "noise",
     "times",
+    "losses",
     "weightings",
     "memory",
     "saving",
