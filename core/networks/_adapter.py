@@ -2,17 +2,20 @@
 
 An algorithm is a plug-in of its own file: a subclass of `Adapter` (or of `Ranked`, if its update has a rank) with its
 own settings, `make`, which builds the trained module of one layer, and `loads_in`. The rest is decided here, in
-`attach`: which layers (`targets`), their ranks and alphas (`size`), and the dtype of what is trained.
+`attach`: which layers (`targets`), their ranks and alphas (`size`, and the rules), and the dtype of what is trained.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.contracts import Model, Network, Part, PartLayers
+from core.errors import Problem
+from core.networks._layers import LayerChoice, choose_layers
+from core.networks._rules import Rule, apply_rules
 from core.settings import setting
 from core.settings.bases import NetworkConfig
 
@@ -23,17 +26,15 @@ if TYPE_CHECKING:
     from core.networks._module import Change
 
 
-class Adapter(NetworkConfig):
+class Adapter(LayerChoice, NetworkConfig):
     """Changes layers of a model, beside the layers, whose own weights stay as they are."""
 
     algorithm: ClassVar[str]
     """What LyCORIS calls it, for the file's metadata."""
+    has_rank: ClassVar[bool] = False
 
-    layers: Literal["attention", "transformer"] = setting(
-        "transformer",
-        "Layers",
-        "attention: where prompt and picture meet. transformer: also the layers between them, as kohya does.",
-        level="advanced",
+    rules: list[Rule] = setting(
+        [], "Rules", "Another rank, alpha or learning rate for some blocks or layers.", level="advanced"
     )
     dropout: float = setting(
         0.0,
@@ -62,29 +63,46 @@ class Adapter(NetworkConfig):
         """
         raise NotImplementedError
 
-    def layer_groups(self) -> list[str]:
-        """The layer groups that are changed. A text encoder may lack some."""
-        return [self.layers]
+    def check(self) -> Iterator[Problem]:
+        yield from super().check()
+        for index, rule in enumerate(self.rules):
+            for name in ("rank", "alpha"):
+                if getattr(rule, name) and not self.has_rank:
+                    yield Problem(f"rules.{index}.{name}", f"{self.name} has none; set it to 0")
+
+    def suits(self, layer: Any) -> bool:
+        """Whether a module is one that this algorithm can change."""
+        from torch import nn
+
+        return isinstance(layer, nn.Linear | nn.Conv2d)
 
     def size(self, path: str, layer: nn.Module) -> tuple[int, float]:
-        """Rank of a layer's update, and the alpha with which alpha / rank is its scale; (1, 1.0) where it has none."""
+        """Rank and alpha of a layer's update, where no rule says otherwise; (1, 1.0) where it has none."""
         return 1, 1.0
 
-    def targets(self, part: Part, module: nn.Module, found: PartLayers) -> list[Target]:
-        """The layers of a part that are changed, in the model's order."""
-        from core.networks._attached import Target, find_layers
+    def scaled(self, rank: int, alpha: float) -> float:
+        """The alpha with which alpha / rank, which every program calculates, is this run's scale."""
+        return alpha
 
-        patterns = [found.groups[name] for name in self.layer_groups() if name in found.groups]
-        layers = find_layers(module, patterns)
-        assert layers, f"no layer of {part} matches {patterns}"
-        return [Target(path, layer, *self.size(path, layer)) for path, layer in layers]
+    def targets(self, model: Model, parts: Mapping[Part, PartLayers]) -> dict[Part, list[Target]]:
+        """The layers of each part that are changed, in the model's order."""
+        from core.networks._attached import Target
+
+        layers = choose_layers(self, {part: model.parts[part] for part in parts}, parts, self.suits)
+        said = apply_rules(self.rules, layers, parts)
+        found: dict[Part, list[Target]] = {part: [] for part in parts}
+        for part, inside in layers.items():
+            for path, layer in inside:
+                if one := said[part].get(path):
+                    rank, alpha = self.size(path, layer)
+                    rank, alpha = one.rank or rank, one.alpha or alpha
+                    found[part].append(Target(path, layer, rank, self.scaled(rank, alpha), one))
+        return found
 
     def attach(self, model: Model, parts: Mapping[Part, PartLayers]) -> Network:
         from core.networks._attached import Attached
 
-        return Attached(
-            self, model, {part: self.targets(part, model.parts[part], found) for part, found in parts.items()}
-        )
+        return Attached(self, model, self.targets(model, parts))
 
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""
@@ -103,6 +121,8 @@ class Adapter(NetworkConfig):
 
 class Ranked(Adapter):
     """An update with a rank, scaled by alpha / rank."""
+
+    has_rank: ClassVar[bool] = True
 
     rank: int = setting(
         16,
@@ -132,13 +152,10 @@ class Ranked(Adapter):
     )
 
     def size(self, path: str, layer: nn.Module) -> tuple[int, float]:
-        return self.rank, self.scaled(self.rank, self.alpha)
+        return self.rank, self.alpha
 
     def scaled(self, rank: int, alpha: float) -> float:
-        """The alpha with which alpha / rank, which every program calculates, is this run's scale.
-
-        Rank-stabilised (Kalajdzievski 2023): alpha √rank / rank = alpha / √rank.
-        """
+        """Rank-stabilised (Kalajdzievski 2023): alpha √rank / rank = alpha / √rank."""
         return alpha * math.sqrt(rank) if self.rank_stabilised else alpha
 
     def metadata(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from core.contracts import Model, Part
 from core.errors import OchreError
 from core.networks._module import Change
+from core.networks._rules import Said
 
 if TYPE_CHECKING:
     from core.networks._adapter import Adapter
@@ -26,12 +26,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Target:
-    """A layer to change, by its path. rank, alpha: of its update."""
+    """A layer to change, by its path. rank, alpha: of its update. said: what the rules say of it."""
 
     path: str
     layer: nn.Module
     rank: int
     alpha: float
+    said: Said
 
 
 class Attached:
@@ -149,16 +150,6 @@ class Attached:
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""
         return self._adapter.metadata()
-
-
-def find_layers(part: nn.Module, patterns: Sequence[str]) -> list[tuple[str, nn.Module]]:
-    """The linear and convolution layers whose path matches any of the patterns, in the model's order."""
-    wanted = [re.compile(pattern) for pattern in patterns]
-    return [
-        (path, module)
-        for path, module in part.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and any(pattern.search(path) for pattern in wanted)
-    ]
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:

@@ -1,5 +1,6 @@
 """LoCon: LoRA that also changes the convolutions."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from core.networks._low_rank import LowRank
@@ -26,13 +27,13 @@ class Locon(LowRank):
         4.0, "Convolution alpha", "The update of convolutions is multiplied by this / its rank.", gt=0, le=4096
     )
 
-    def layer_groups(self) -> list[str]:
-        return [*super().layer_groups(), "convolution"]
+    def layer_groups(self) -> Sequence[str]:
+        return [*super().layer_groups(), *(["convolution"] if self.layers != "patterns" else [])]
 
     def size(self, path: str, layer: Any) -> tuple[int, float]:
         """1x1 convolutions and linear layers have the network's own rank, as with kohya and LyCORIS."""
         if max(getattr(layer, "kernel_size", (1,))) > 1:
-            return self.conv_rank, self.scaled(self.conv_rank, self.conv_alpha)
+            return self.conv_rank, self.conv_alpha
         return super().size(path, layer)
 
     def arguments(self) -> dict[str, Any]:
