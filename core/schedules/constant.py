@@ -9,8 +9,9 @@ class Constant(ScheduleConfig):
     """Stays at the full rate; with a warm-up, once it is over."""
 
     label: ClassVar[str] = "Constant"
+    programs_call_it: ClassVar[tuple[str, ...]] = ("constant", "constant_with_warmup", "CONSTANT")
 
     name: Literal["constant"] = "constant"
 
-    def after_warmup(self, step: int, total: int) -> float:
+    def after_warmup(self, step: int, total: int, warmup: int) -> float:
         return 1.0

@@ -3,26 +3,24 @@
 import math
 from typing import ClassVar, Literal
 
-from core.settings import setting
-from core.settings.bases import ScheduleConfig
+from core.schedules._restarts import Restarting
 
 
-class CosineWithRestarts(ScheduleConfig):
-    """A cosine in each of several cycles of equal length: (1 + cos(pi (cycles x mod 1))) / 2.
+class CosineWithRestarts(Restarting):
+    """A cosine in each of several cycles, and a jump back to the full rate: (1 + cos(pi (cycles x mod 1))) / 2.
 
-    SGDR, Loshchilov and Hutter 2017, equation 5, with cycles that don't grow.
+    SGDR, Loshchilov and Hutter 2017, equation 5. kohya and diffusers call it `cosine_with_restarts`, OneTrainer
+    COSINE_WITH_HARD_RESTARTS; what OneTrainer calls COSINE_WITH_RESTARTS is `cosine_with_soft_restarts`.
     """
 
-    label: ClassVar[str] = "Cosine with restarts"
+    label: ClassVar[str] = "Cosine with restarts (hard)"
+    programs_call_it: ClassVar[tuple[str, ...]] = (
+        "cosine_with_restarts",
+        "COSINE_WITH_HARD_RESTARTS",
+        "CosineAnnealingWarmRestarts",
+    )
 
     name: Literal["cosine_with_restarts"] = "cosine_with_restarts"
-    cycles: int = setting(
-        3, "Cycles", "How often the rate falls.", ge=1, le=1000, also=("lr_scheduler_num_cycles", "num_cycles")
-    )
-    minimum: float = setting(
-        0.0, "Minimum", "Share of the rate that is left at the end of a cycle.", ge=0, le=1, level="advanced"
-    )
 
-    def after_warmup(self, step: int, total: int) -> float:
-        done = (self.cycles * step / total) % 1 if step < total else 1.0
-        return self.minimum + (1 - self.minimum) * (1 + math.cos(math.pi * done)) / 2
+    def shape(self, done: float) -> float:
+        return (1 + math.cos(math.pi * done)) / 2
