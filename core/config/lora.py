@@ -60,6 +60,7 @@ class LoraConfig(Settings):
     metadata: sections.Metadata = setting(
         sections.Metadata(), "Metadata", "What the LoRA's file tells of itself, and the model card."
     )
+    ema: sections.Ema = setting(sections.Ema(), "Average of the weights", "An average over the latest steps (EMA).")
     logging: sections.Logging = setting(sections.Logging(), "Logging", "What else is recorded.")
     engine: Annotated[EngineConfig, ENGINES] = setting(ENGINES.default("native"), "Engine", "What carries the run out.")
 
@@ -83,6 +84,7 @@ class LoraConfig(Settings):
         yield from self.check_parts(("denoiser",))
         yield from self._check_stops()
         yield from self._check_stepping()
+        yield from self._check_average()
         if len(self.networks) != 1:
             yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):
@@ -104,6 +106,12 @@ class LoraConfig(Settings):
             path = f"parts.{trained[0]}.stop_after"
             message = f"every part that is trained stops ({', '.join(trained)}); leave one empty, and shorten the run"
             yield Problem(path, message, {path: ""})
+
+    def _check_average(self) -> Iterator[Problem]:
+        """One average of the weights is enough."""
+        if self.ema.is_on and self.optimizer.schedule_free:
+            message = f"{self.optimizer.label} (optimizer.name) averages the weights by itself; switch it off"
+            yield Problem("ema.where", message, {"ema.where": "off"})
 
     def _check_stepping(self) -> Iterator[Problem]:
         """What the fused backward pass can't be together with."""

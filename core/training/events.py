@@ -87,11 +87,16 @@ class Sampled(Event):
 
 @dataclass(kw_only=True)
 class Saved(Event):
-    """A file for use in other programs is written."""
+    """A file for use in other programs is written.
+
+    why: it was due on the way, the user asked for it, it is the best so far, or the run ended. beside: further files.
+    """
 
     kind: ClassVar[str] = "saved"
     step: int
     path: str
+    why: str = "end"
+    beside: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)

@@ -15,6 +15,7 @@ from core.dataset.draws import key_for
 from core.devices import used_host_memory
 from core.devices.torch_device import peak_memory
 from core.errors import OchreError, TrainingError
+from core.training.ema import weights_of
 from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
@@ -98,6 +99,8 @@ def apply_gradients(run: Run, progress: Progress) -> float:
     if applied.changed:
         progress.skipped = 0
         run.network.after_step()
+        if run.ema:
+            run.ema.after_step(progress.step + 1)
         return applied.norm
     progress.skipped += 1
     if run.accelerator.scaler is None or progress.skipped == SKIPS_ALLOWED:
@@ -154,18 +157,21 @@ def save_and_draw(run: Run, progress: Progress, requests: set[str]) -> None:
     """Save and draw what is due after this step, or was asked for. What fails here doesn't stop the run."""
     if progress.step < run.total_steps and (name := run.file_due(progress.step, "save" in requests)):
         try:
-            save(run, progress, run.destination / name)
+            save(run, progress, run.destination / name, "asked" if "save" in requests else "due")
         except OchreError as error:
             run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
     if progress.step < run.total_steps and (run.sample_due(progress.step) or "sample" in requests):
         draw_samples(run, progress.step)
 
 
-def save(run: Run, progress: Progress, path: Path) -> None:
-    """Write the LoRA and tell."""
+def save(run: Run, progress: Progress, path: Path, why: str) -> None:
+    """Write the LoRA, with what lies beside it, and tell. why: see Saved."""
     run.report(Phase(title="Saving"))
-    write_lora(run, path, progress)
-    run.report(Saved(step=progress.step, path=str(path)))
+    files: list[Path] = []
+    for suffix, weights in weights_of(run.ema, run.config.ema.save):
+        with run.stepping.evaluating(), weights:
+            files += write_lora(run, path.with_stem(f"{path.stem}-{suffix}" if suffix else path.stem), progress)
+    run.report(Saved(step=progress.step, path=str(path), why=why, beside=[str(file) for file in files[1:]]))
 
 
 def back_up(run: Run, progress: Progress) -> Path:
@@ -184,7 +190,7 @@ def finish(run: Run, progress: Progress) -> None:
     """Write the result. The backup comes first, so that a result that can't be written isn't lost."""
     back_up(run, progress)
     path = run.destination / f"{run.output_stem}.safetensors"
-    save(run, progress, path)
+    save(run, progress, path, "end")
     draw_samples(run, progress.step)
     compare_samples(run)
     run.report(Finished(step=progress.step, path=str(path)))

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 MODELSPEC = "1.0.1"
 
 
-def write_lora(run: Run, path: Path, progress: Progress) -> None:
-    """Write the LoRA as it is now. TrainingError if a value is not finite; a message if it changes nothing."""
+def write_lora(run: Run, path: Path, progress: Progress) -> list[Path]:
+    """Write the LoRA as it is now: all files that come of it, `path` first.
+
+    TrainingError if a value is not finite; a message if it changes nothing.
+    """
     exported = run.network.export(run.lora_name)
     dtype = DTYPES[run.config.saving.dtype]
     tensors = {name: tensor.to(dtype) for name, tensor in exported.items()}
@@ -40,6 +43,7 @@ def write_lora(run: Run, path: Path, progress: Progress) -> None:
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # of a run that was killed while it saved
         partial.unlink(missing_ok=True)
     write_safetensors(path, tensors, metadata, overwrite=True)  # what must not be replaced was checked before the start
+    return [path]
 
 
 def check_finite(exact: dict[str, Tensor], saved: dict[str, Tensor], dtype: str) -> None:

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +40,14 @@ class State:
     """All that a run needs to go on exactly.
 
     network: the trained weights. optimizer, scaler: their state dicts. progress: step, epoch, step in epoch.
+    more: what else a run keeps: the average of the weights, the curves.
     """
 
     network: dict[str, Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     progress: dict[str, int]
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -235,7 +237,8 @@ def _write_state(folder: Path, state: State) -> None:
     from safetensors.torch import save_file
 
     save_file({name: tensor.contiguous() for name, tensor in state.network.items()}, folder / "network.safetensors")
-    torch.save({"optimizer": state.optimizer, "scaler": state.scaler}, folder / "optimizer.pt")
+    kept = {"optimizer": state.optimizer, "scaler": state.scaler, "more": state.more}
+    torch.save(kept, folder / "optimizer.pt")
     write_text(folder / "progress.json", json.dumps(state.progress))
 
 
@@ -250,6 +253,7 @@ def read_backup(folder: Path) -> State:
             optimizer=kept["optimizer"],
             scaler=kept["scaler"],
             progress=json.loads((folder / "progress.json").read_text(encoding="utf-8")),
+            more=kept.get("more", {}),  # there was none in version 1
         )
     except Exception as error:  # torch's reader raises whatever a damaged file makes it stumble over
         raise WorkspaceError(
@@ -302,12 +306,12 @@ def _different(one: Any, other: Any, path: str) -> Iterator[str]:
 def _harmless(settings: Settings, path: str = "") -> set[str]:
     """Paths of settings that may change between the sessions of one run: files, log, cost."""
     found = set()
-    for name, field in type(settings).model_fields.items():
+    for name, declared in type(settings).model_fields.items():
         value, here = getattr(settings, name), f"{path}.{name}" if path else name
         for key, inner in enumerate(value) if isinstance(value, list) else [("", value)]:
             if isinstance(inner, Settings):
                 found |= _harmless(inner, f"{here}.{key}" if key != "" else here)
-        if info(field).affects != "numbers":
+        if info(declared).affects != "numbers":
             found.add(here)
     return found
 

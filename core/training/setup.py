@@ -30,6 +30,7 @@ from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
 from core.training.cache_usage import begin_usage
 from core.training.due import due
+from core.training.ema import Ema
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
 from core.training.loop import Progress
@@ -80,6 +81,7 @@ class Run:
         self._epoch_ends = epoch_ends(self.config, self.plan)
         self.rates = Rates(self.config, self.optimizer, self.total_steps, self._epoch_ends)
         self.stepping = stepping_of(self.config, self.optimizer, self.accelerator.scaler)
+        self.ema = Ema(self.parameters, self.config.ema) if self.config.ema.is_on else None
         self._files = dict(output_files(self.config, self.plan))
         saving, sampling = self.config.saving, self.config.sampling
         self._saving_due = due(saving.every, saving.skip_first, self._epoch_ends)
@@ -168,7 +170,9 @@ class Run:
                 do="Lower the learning rate, and start again: the run goes on from its last backup.",
             )
         scaler = self.accelerator.scaler
-        return State(network, self.optimizer.state_dict(), scaler.state_dict() if scaler else {}, progress.as_dict())
+        more = {"ema": self.ema.state()} if self.ema else {}
+        scaled = scaler.state_dict() if scaler else {}
+        return State(network, self.optimizer.state_dict(), scaled, progress.as_dict(), more)
 
     def restore(self, state: State) -> None:
         """Go on from a backup."""
@@ -176,6 +180,8 @@ class Run:
         restore_state(self.optimizer, state.optimizer)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state.scaler)
+        if self.ema:
+            self.ema.load_state(state.more["ema"])
 
 
 def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
