@@ -1,4 +1,4 @@
-"""The samplers that pictures are drawn with: their names, what others call them, and the scheduler of diffusers' each is.
+"""The samplers that pictures are drawn with: their names, and the scheduler of diffusers' that each is.
 
 Importing this needs no torch.
 """
@@ -43,7 +43,7 @@ SamplerName = Literal[
 class Scheduler:
     """A scheduler of diffusers'.
 
-    module: within `diffusers.schedulers`. options: what it is told besides the model's noise levels and prediction.
+    options: what it is told besides the model's noise levels and prediction.
     spaced: it takes `timestep_spacing`. zero_terminal: it takes `rescale_betas_zero_snr`. spacing: of its times.
     """
 
@@ -56,38 +56,44 @@ class Scheduler:
     spacing: str = "linspace"
 
 
-_DPM = ("scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler")
-_SINGLE = ("scheduling_dpmsolver_singlestep", "DPMSolverSinglestepScheduler")
-_EULER = ("scheduling_euler_discrete", "EulerDiscreteScheduler")
+_FROM = "diffusers.schedulers"
+_DPM = (f"{_FROM}.scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler")
+_SINGLE = (f"{_FROM}.scheduling_dpmsolver_singlestep", "DPMSolverSinglestepScheduler")
+_EULER = (f"{_FROM}.scheduling_euler_discrete", "EulerDiscreteScheduler")
 _KARRAS = {"use_karras_sigmas": True}
 
 SCHEDULERS: Mapping[str, Scheduler] = {
     "ddim": Scheduler(
         "DDIM",
-        "scheduling_ddim",
+        f"{_FROM}.scheduling_ddim",
         "DDIMScheduler",
         {"clip_sample": False, "set_alpha_to_one": False},
         zero_terminal=True,
         spacing="leading",
     ),
     "ddpm": Scheduler(
-        "DDPM", "scheduling_ddpm", "DDPMScheduler", {"clip_sample": False}, zero_terminal=True, spacing="leading"
+        "DDPM",
+        f"{_FROM}.scheduling_ddpm",
+        "DDPMScheduler",
+        {"clip_sample": False},
+        zero_terminal=True,
+        spacing="leading",
     ),
-    "pndm": Scheduler("PNDM", "scheduling_pndm", "PNDMScheduler", {"skip_prk_steps": True}, spacing="leading"),
-    "lms": Scheduler("LMS", "scheduling_lms_discrete", "LMSDiscreteScheduler"),
-    "lms_karras": Scheduler("LMS Karras", "scheduling_lms_discrete", "LMSDiscreteScheduler", _KARRAS),
+    "pndm": Scheduler("PNDM", f"{_FROM}.scheduling_pndm", "PNDMScheduler", {"skip_prk_steps": True}, spacing="leading"),
+    "lms": Scheduler("LMS", "core.families._lms", "LmsScheduler"),
+    "lms_karras": Scheduler("LMS Karras", "core.families._lms", "LmsScheduler", _KARRAS),
     "euler": Scheduler("Euler", *_EULER, zero_terminal=True),
     "euler_karras": Scheduler("Euler Karras", *_EULER, _KARRAS, zero_terminal=True),
     "euler_a": Scheduler(
-        "Euler a", "scheduling_euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", zero_terminal=True
+        "Euler a", f"{_FROM}.scheduling_euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", zero_terminal=True
     ),
-    "heun": Scheduler("Heun", "scheduling_heun_discrete", "HeunDiscreteScheduler"),
-    "heun_karras": Scheduler("Heun Karras", "scheduling_heun_discrete", "HeunDiscreteScheduler", _KARRAS),
-    "dpm_2": Scheduler("DPM2", "scheduling_k_dpm_2_discrete", "KDPM2DiscreteScheduler"),
-    "dpm_2_karras": Scheduler("DPM2 Karras", "scheduling_k_dpm_2_discrete", "KDPM2DiscreteScheduler", _KARRAS),
-    "dpm_2_a": Scheduler("DPM2 a", "scheduling_k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler"),
+    "heun": Scheduler("Heun", f"{_FROM}.scheduling_heun_discrete", "HeunDiscreteScheduler"),
+    "heun_karras": Scheduler("Heun Karras", f"{_FROM}.scheduling_heun_discrete", "HeunDiscreteScheduler", _KARRAS),
+    "dpm_2": Scheduler("DPM2", f"{_FROM}.scheduling_k_dpm_2_discrete", "KDPM2DiscreteScheduler"),
+    "dpm_2_karras": Scheduler("DPM2 Karras", f"{_FROM}.scheduling_k_dpm_2_discrete", "KDPM2DiscreteScheduler", _KARRAS),
+    "dpm_2_a": Scheduler("DPM2 a", f"{_FROM}.scheduling_k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler"),
     "dpm_2_a_karras": Scheduler(
-        "DPM2 a Karras", "scheduling_k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler", _KARRAS
+        "DPM2 a Karras", f"{_FROM}.scheduling_k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler", _KARRAS
     ),
     "dpmsolver": Scheduler(
         "DPM-Solver 2M", *_DPM, {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}, zero_terminal=True
@@ -109,9 +115,9 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         {"algorithm_type": "sde-dpmsolver++", "lower_order_final": True, **_KARRAS},
         spaced=False,
     ),
-    "unipc": Scheduler("UniPC", "scheduling_unipc_multistep", "UniPCMultistepScheduler", zero_terminal=True),
+    "unipc": Scheduler("UniPC", f"{_FROM}.scheduling_unipc_multistep", "UniPCMultistepScheduler", zero_terminal=True),
     "unipc_karras": Scheduler(
-        "UniPC Karras", "scheduling_unipc_multistep", "UniPCMultistepScheduler", _KARRAS, zero_terminal=True
+        "UniPC Karras", f"{_FROM}.scheduling_unipc_multistep", "UniPCMultistepScheduler", _KARRAS, zero_terminal=True
     ),
 }
 

@@ -114,14 +114,15 @@ class StableDiffusion(Family):
 
         height, width = (side // self.latent_scale for side in (request.height, request.width))
         size = (height * self.latent_scale, width * self.latent_scale)
-        conditions = self.collate([negative, positive], [Framing(size, (0, 0), size)] * 2)
+        told = [negative, positive] if request.guidance > 1 else [positive]
+        conditions = self.collate(told, [Framing(size, (0, 0), size)] * len(told))
         vae: Any = model.parts["vae"]
         weight = next(vae.parameters())
         with sampling.evaluating(model.parts):
             if model.inpainting:
-                conditions.tensors |= self._all_masked(model, size)
+                conditions.tensors |= self._all_masked(model, size, len(told))
             latents = sampling.draw_latents(
-                sampling.sampler(model),
+                sampling.sampler(model, request.sampler),
                 (self.latent_channels, height, width),
                 request,
                 lambda noisy, times: self.predict(model, noisy, times, conditions),
@@ -144,13 +145,13 @@ class StableDiffusion(Family):
         """What the UNet takes besides the text."""
         return None
 
-    def _all_masked(self, model: Model, size: tuple[int, int]) -> dict[str, Tensor]:
-        """Controls (batch of 2) for a picture of which nothing is given: to be drawn from the prompt alone."""
+    def _all_masked(self, model: Model, size: tuple[int, int], count: int) -> dict[str, Tensor]:
+        """Controls (a batch of `count`) for a picture of which nothing is given: to be drawn from the prompt alone."""
         import torch
 
         latents = self.encode_images(model, torch.zeros(1, 3, *size))
         ones = torch.ones(1, 1, *latents.shape[-2:])
-        return {"mask": torch.cat([ones] * 2), "masked_latents": torch.cat([latents] * 2)}
+        return {"mask": torch.cat([ones] * count), "masked_latents": torch.cat([latents] * count)}
 
     def _match(self, source: Path) -> Match:
         """This family's match for a file or folder. ModelFileError if there is none, or if it can't be trained."""
