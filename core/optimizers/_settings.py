@@ -50,3 +50,36 @@ def check_betas(betas: Sequence[float], name: str = "betas") -> Iterator[Problem
     for index, beta in enumerate(betas):
         if not 0 <= beta < 1:
             yield Problem(f"{name}.{index}", f"must be at least 0 and less than 1 (it is {beta:g})")
+
+
+def momentum(default: float = 0.0) -> Any:
+    """The setting of how long gradients are remembered, for optimizers that have one such number."""
+    return setting(
+        default, "Momentum", "How long gradients are remembered; 0 is not at all.", ge=0, lt=1, level="advanced"
+    )
+
+
+def amsgrad() -> Any:
+    """The setting of AMSGrad."""
+    return setting(
+        False,
+        "AMSGrad",
+        "Divides by the greatest of the remembered squares, so that steps don't grow again; 4 bytes more per weight.",
+        level="advanced",
+    )
+
+
+def decoupled_decay(default: bool) -> Any:
+    """The setting of where weight decay goes."""
+    return setting(
+        default,
+        "Decoupled decay",
+        "Weight decay as in AdamW; off, it is added to the gradient.",
+        level="advanced",
+        also=("decouple", "decoupled_decay"),
+    )
+
+
+def bias_correction() -> Any:
+    """The setting of Adam's correction of the beginning, for optimizers that leave it out."""
+    return setting(False, "Bias correction", "Adam's: begins gently, as with a warm-up.", level="advanced")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.errors import Problem
-from core.optimizers._settings import adams_betas, check_betas
 from core.optimizers._library import LibraryOptimizer
+from core.optimizers._settings import adams_betas, check_betas
 from core.settings import setting
 from core.settings.bases import Availability
 

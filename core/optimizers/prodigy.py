@@ -6,28 +6,34 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from core.contracts import Part
 from core.errors import Problem
-from core.optimizers._settings import adams_betas, check_betas
-from core.optimizers._library import LibraryOptimizer
+from core.optimizers._adaptive_rate import AdaptiveRate, check_growth, corrected, first_d, growth_rate
+from core.optimizers._settings import (
+    adams_betas,
+    bias_correction,
+    check_betas,
+    decoupled_decay,
+    epsilon,
+    weight_decay,
+)
+from core.optimizers._zero_rates import leaving_out_zero_rates
 from core.settings import setting
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class Prodigy(LibraryOptimizer):
+class Prodigy(AdaptiveRate):
     """Finds the learning rate by itself: set the rates to 1, and the schedule to constant or cosine.
 
     Prodigy: An Expeditiously Adaptive Parameter-Free Learner, Mishchenko and Defazio 2024, algorithm 4.
     """
 
     label: ClassVar[str] = "Prodigy"
+    programs_call_it: ClassVar[tuple[str, ...]] = ("Prodigy", "PRODIGY")
     library: ClassVar[str] = "prodigyopt"
     module: ClassVar[str] = "prodigyopt"
     state_bytes_per_weight: ClassVar[float] = 16.0
-    sensible_rates: ClassVar[tuple[float, float]] = (0.01, 10.0)
-    usual_rate: ClassVar[float] = 1.0
 
     name: Literal["prodigy"] = "prodigy"
     d_coef: float = setting(
@@ -36,19 +42,9 @@ class Prodigy(LibraryOptimizer):
         "Multiplies the rate that it finds; 0.5 to 2 is usual, lower is more careful.",
         gt=0,
     )
-    d0: float = setting(
-        1e-6, "First D", "The rate that it begins with, before it has found one.", gt=0, level="advanced"
-    )
-    growth_rate: float = setting(
-        0.0,
-        "Growth limit",
-        "The rate grows by no more than this factor at a step, for example 1.02; 0 is no limit.",
-        ge=0,
-        level="advanced",
-    )
-    use_bias_correction: bool = setting(
-        False, "Bias correction", "Adam's: begins gently, as with a warm-up.", level="advanced"
-    )
+    d0: float = first_d()
+    growth_rate: float = growth_rate()
+    use_bias_correction: bool = bias_correction()
     safeguard_warmup: bool = setting(
         False,
         "Safe with warm-up",
@@ -56,13 +52,17 @@ class Prodigy(LibraryOptimizer):
         level="advanced",
     )
     betas: list[float] = adams_betas()
-    weight_decay: float = setting(
-        0.0, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
+    beta3: float = setting(
+        0.0,
+        "Third beta",
+        "How long the estimate of D is remembered; 0 is the root of the second.",
+        ge=0,
+        lt=1,
+        level="advanced",
     )
-    decouple: bool = setting(
-        True, "Decoupled decay", "Weight decay as in AdamW; off, it is added to the gradient.", level="advanced"
-    )
-    eps: float = setting(1e-8, "Epsilon", "Keeps the division stable.", gt=0, level="advanced")
+    weight_decay: float = weight_decay()
+    decouple: bool = decoupled_decay(True)
+    eps: float = epsilon()
     slice_p: int = setting(
         1,
         "Look at every",
@@ -75,26 +75,21 @@ class Prodigy(LibraryOptimizer):
 
     def check(self) -> Iterator[Problem]:
         yield from check_betas(self.betas)
-        if 0 < self.growth_rate <= 1:
-            yield Problem("growth_rate", f"must be greater than 1, or 0 for no limit (it is {self.growth_rate:g})")
+        yield from check_growth(self.growth_rate)
 
-    def check_rates(self, rates: Mapping[Part, float]) -> Iterator[Problem]:
-        yield from super().check_rates(rates)
-        first, *others = [(part, rate) for part, rate in rates.items() if rate] or [("", 0.0)]
-        for part, rate in others:
-            if rate != first[1]:
-                path = f"parts.{part}.learning_rate"
-                message = f"must be the same as {first[0]}'s ({first[1]:g}): Prodigy finds one rate for all parts"
-                yield Problem(path, message, {path: first[1]})
+    def effective_rate(self, optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+        rate = super().effective_rate(optimizer, group)
+        return rate * corrected(self.betas, group["k"]) if self.use_bias_correction else rate
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from prodigyopt import Prodigy
 
         beta_1, beta_2 = self.betas
-        return Prodigy(
+        return leaving_out_zero_rates(Prodigy)(
             # the decay goes with the groups: given as an argument, prodigyopt prints a line about it
             [{"weight_decay": self.weight_decay, **group} for group in groups],
             betas=(beta_1, beta_2),
+            beta3=self.beta3 or None,
             eps=self.eps,
             decouple=self.decouple,
             use_bias_correction=self.use_bias_correction,

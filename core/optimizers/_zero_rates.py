@@ -1,0 +1,35 @@
+"""Keeps weights whose rate is 0 where they are, with libraries that move them all the same.
+
+Prodigy and D-Adaptation go on along what they remember of earlier gradients, some take the first group's rate for all,
+and D-Adaptation's SGD fails when all rates are 0, as at a schedule's end. Schedule-free optimizers go on averaging.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+@cache
+def leaving_out_zero_rates(cls: type[Optimizer]) -> type[Optimizer]:
+    """A class that is `cls`, but that takes its steps with those groups alone whose rate isn't 0."""
+
+    class LeavingOut(cls):
+        def step(self, closure: Any = None) -> Any:
+            every = self.param_groups
+            self.param_groups = [group for group in every if group["lr"] != 0]
+            try:
+                return super().step(closure) if self.param_groups else None
+            finally:
+                self.param_groups = every
+
+    return named_as(LeavingOut, cls)
+
+
+def named_as(cls: type[Optimizer], original: type[Optimizer]) -> type[Optimizer]:
+    """Give a class the name of the library's, which is what a LoRA's metadata tell."""
+    cls.__name__, cls.__qualname__, cls.__module__ = original.__name__, original.__qualname__, original.__module__
+    return cls
