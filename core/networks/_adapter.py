@@ -84,6 +84,10 @@ class Adapter(LayerChoice, NetworkConfig):
         """The alpha with which alpha / rank, which every program calculates, is this run's scale."""
         return alpha
 
+    def up_ratio(self, part: Part) -> float:
+        """How many times faster LoRA+ lets the up matrices of a part learn."""
+        return 1.0
+
     def targets(self, model: Model, parts: Mapping[Part, PartLayers]) -> dict[Part, list[Target]]:
         """The layers of each part that are changed, in the model's order."""
         from core.networks._attached import Target

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.contracts import Model, Part
 from core.errors import OchreError
+from core.networks._groups import optimizer_groups
 from core.networks._module import Change
 from core.networks._rules import Said
 
@@ -46,6 +47,7 @@ class Attached:
         """targets: the layers of each part that are changed."""
         self._adapter = adapter
         self._modules: dict[Part, nn.ModuleDict] = {}
+        self._targets = {(part, _key(target.path)): target for part, found in targets.items() for target in found}
         for part, layers in targets.items():
             self._modules[part] = self._attach(model.parts[part], layers)
 
@@ -77,16 +79,12 @@ class Attached:
                 yield part, _path(key)
 
     def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
-        """One optimizer group a part."""
-        return [
-            {
-                "params": [p for p in modules.parameters() if p.requires_grad],
-                "lr": rates[part],
-                "name": part,
-                "part": part,
-            }
+        """Optimizer groups by part and by what the rules say; see `optimizer_groups`."""
+        changes = {
+            part: [(self._targets[part, key].said, module) for key, module in modules.items()]
             for part, modules in self._modules.items()
-        ]
+        }
+        return optimizer_groups(changes, rates, self._adapter.up_ratio)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.networks._adapter import Ranked
+from core.networks._groups import LoraPlus
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from core.networks._module import Change
 
 
-class LowRank(Ranked):
+class LowRank(LoraPlus, Ranked):
     """A low-rank update of layers: W x + alpha / rank * up(down(x)) (Hu et al. 2021, section 4.1)."""
 
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:
