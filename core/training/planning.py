@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from core.config.lora import LoraConfig
 from core.dataset.batches import Batching, Plan
@@ -12,7 +13,8 @@ from core.dataset.manifest import Manifest
 from core.dataset.report import CountTokens, Run
 from core.dataset.reporting import advice
 from core.dataset.survey import Note, Survey, survey
-from core.errors import PictureError, Problem
+from core.errors import PictureError, Problem, SettingsError
+from core.settings.bases.schedule import RunLength
 from core.settings.cadence import Cadence, parse_cadence
 from core.training.due import epochs_ended, first_step
 
@@ -42,13 +44,14 @@ class TrainingPlan:
 
 
 def plan_run(config: LoraConfig) -> TrainingPlan:
-    """Look at the pictures and count. PictureError if there is nothing to train on."""
+    """Look at the pictures and count. PictureError if there is nothing to train on; SettingsError as `check_plan`."""
     return describe(config, survey(config.concepts, config.buckets))
 
 
 def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
     """The plan for pictures that were looked at already."""
     plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
+    check_plan(config, plan)
     total = total_steps(config, plan)
     learned = [entry for entry in found.entries if config.concepts[entry.concept].trains]
     counts = sorted(plan.bucket_counts().items(), key=lambda item: (item[0].width, item[0].height))
@@ -106,6 +109,27 @@ def total_steps(config: LoraConfig, plan: Plan) -> int:
             "Raise their repeats, or the number of epochs.",
         )
     return steps
+
+
+def run_length(config: LoraConfig, plan: Plan) -> RunLength:
+    """How long the run is, an epoch that it doesn't finish counted in."""
+    total, ends = total_steps(config, plan), epoch_ends(config, plan)
+    epochs = len(ends) + (not ends or ends[-1] < total)
+    return RunLength(total, epochs, plan.steps_per_epoch(0))
+
+
+def check_plan(config: LoraConfig, plan: Plan) -> None:
+    """SettingsError for a schedule that doesn't fit into the run's steps."""
+    problems = [
+        Problem(f"schedule.{problem.path}", problem.message, _below("schedule", problem.replacement))
+        for problem in config.schedule.check_length(run_length(config, plan))
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _below(table: str, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {f"{table}.{name}": value for name, value in values.items()} if values else None
 
 
 def epoch_ends(config: LoraConfig, plan: Plan) -> list[int]:

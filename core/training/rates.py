@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.config.lora import LoraConfig
-from core.config.sections.parts import steps_of
 from core.contracts import Part
+from core.settings.bases.schedule import RunLength
+from core.settings.duration import steps_of
 
 
 def stop_of(text: str, epoch_ends: Sequence[int]) -> int | None:
@@ -22,24 +23,23 @@ def stop_of(text: str, epoch_ends: Sequence[int]) -> int | None:
 
 
 class Rates:
-    """Sets the rates of a step: those of the groups, times the schedule's factor.
+    """Sets the rates of a step: those of the groups, as the schedule changes them.
 
     A part that has stopped is frozen: its weights take no gradients, and its rate is told as 0.
     """
 
-    def __init__(self, config: LoraConfig, optimizer: Any, total: int, epoch_ends: Sequence[int]) -> None:
-        self._optimizer, self._schedule, self._total = optimizer, config.schedule, total
+    def __init__(self, config: LoraConfig, optimizer: Any, length: RunLength, epoch_ends: Sequence[int]) -> None:
+        self._optimizer, self._schedule, self._length = optimizer, config.schedule, length
         self._full = [group["lr"] for group in optimizer.param_groups]
-        self._stops: dict[Part, int | None] = {
-            part: stop_of(getattr(config.parts, part).stop_after, epoch_ends) for part in config.parts.trained()
-        }
+        texts = {part: getattr(config.parts, part).stop_after for part in config.parts.trained()}
+        texts |= {group["part"]: group["stop_after"] for group in optimizer.param_groups if "stop_after" in group}
+        self._stops: dict[Part, int | None] = {part: stop_of(text, epoch_ends) for part, text in texts.items()}
 
     def set(self, step: int) -> dict[str, float]:
         """Give the optimizer the rates of a step (from 0); group -> rate."""
-        factor = self._schedule.factor(step, self._total)
         for group, rate in zip(self._optimizer.param_groups, self._full, strict=True):
             if rate is not None:  # Adafactor's own rate
-                group["lr"] = rate * factor
+                group["lr"] = self._schedule.rate(rate, step, self._length)
             if self.has_stopped(group.get("part", ""), step):
                 freeze(group)
         return {group["name"]: self._told(group, step) for group in self._optimizer.param_groups}

@@ -19,7 +19,7 @@ from torch import nn
 from core.config.lora import LoraConfig
 from core.contracts import Batch, Conditions, Family, Model, Part, PartLayers
 from core.dataset.batches import Plan
-from core.dataset.draws import key_for
+from core.dataset.draws import key_for, uniform_for
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
 from core.devices import detect, give_back_host_memory
@@ -35,13 +35,16 @@ from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
 from core.training.loop import Progress
 from core.training.networks import Networks
+from core.training.new_words import check_words
 from core.training.pictures import frozen_manifest
 from core.training.planning import (
     batch_plan,
+    check_plan,
     destination_folder,
     destination_stem,
     epoch_ends,
     output_files,
+    run_length,
     step_file,
     total_steps,
 )
@@ -79,7 +82,7 @@ class Run:
         self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.total_steps = total_steps(self.config, self.plan)
         self._epoch_ends = epoch_ends(self.config, self.plan)
-        self.rates = Rates(self.config, self.optimizer, self.total_steps, self._epoch_ends)
+        self.rates = Rates(self.config, self.optimizer, run_length(self.config, self.plan), self._epoch_ends)
         self.stepping = stepping_of(self.config, self.optimizer, self.accelerator.scaler)
         self.ema = Ema(self.parameters, self.config.ema) if self.config.ema.is_on else None
         self._files = dict(output_files(self.config, self.plan))
@@ -117,11 +120,19 @@ class Run:
             stack.enter_context(self.accelerator.no_sync(self.model.parts[part]))
         return stack
 
-    def conditions(self, batch: Batch) -> Conditions:
-        """What the denoiser is told and shown of a batch, on the device."""
-        encoded = self.texts.complete(batch.captions, batch.encoded)
+    def conditions(self, batch: Batch, dropping: bool = True) -> Conditions:
+        """What the denoiser is told and shown of a batch, on the device. dropping: with the text encoders' dropout."""
+        encoded = self.texts.complete(batch.captions, batch.encoded, self._blank(batch) if dropping else None)
         told = self.family.collate(encoded, batch.framings).tensors | batch.controls
         return Conditions({name: tensor.to(self.device) for name, tensor in told.items()})
+
+    def _blank(self, batch: Batch) -> dict[Part, list[bool]]:
+        """For each text encoder with dropout, the samples whose caption it reads as empty."""
+        return {
+            part: [uniform_for(self.seed, f"{part} dropout", sample) < settings.dropout for sample in batch.samples]
+            for part, settings in self.config.parts.text().items()
+            if settings.dropout and part in self.family.text_parts
+        }
 
     # -- what is due when
 
@@ -194,6 +205,8 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     check_parts(config, base.family)
     usage = begin_usage(config, folder.path)
     plan = batch_plan(config, frozen_manifest(config, folder, usage.cache.folder, report), accelerator.num_processes)
+    check_plan(config, plan)
+    check_words(config, plan)
     previews = previews_of(config)
     prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
     model = base.empty_model(config)
@@ -213,7 +226,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
         objective=objective_of(config, base.family, model),
         plan=plan,
         batches=Loader(plan, sources, accelerator.process_index),
-        texts=Texts(base.family, model, config.parts.trained(), prompts, accelerator.device),
+        texts=Texts(base.family, model, config.live_text(base.family.text_parts), prompts, accelerator.device),
         optimizer=config.optimizer.build(network.groups(config.parts.rates())),
         previews=previews,
     )

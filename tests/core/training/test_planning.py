@@ -8,14 +8,17 @@ import pytest
 from core.config.lora import LoraConfig
 from core.contracts import Size
 from core.dataset.manifest import Entry, Manifest
-from core.errors import PictureError
+from core.errors import PictureError, SettingsError
+from core.settings.bases.schedule import RunLength
 from core.training.planning import (
     advice_on,
     batch_plan,
     check_destination,
+    check_plan,
     destination_folder,
     epoch_ends,
     output_files,
+    run_length,
     total_steps,
 )
 
@@ -35,6 +38,22 @@ def test_steps_are_those_of_the_epochs_up_to_the_limit(limit: int, steps: int, e
     plan = batch_plan(job, pictures())
     assert total_steps(job, plan) == steps
     assert epoch_ends(job, plan) == ends
+
+
+@pytest.mark.parametrize(("limit", "length"), [(0, (12, 4, 3)), (6, (6, 2, 3)), (7, (7, 3, 3)), (2, (2, 1, 3))])
+def test_the_length_of_a_run_counts_an_epoch_that_is_cut(limit: int, length: tuple[int, int, int]) -> None:
+    job = config(training={"epochs": 4, "train_batch_size": 2, "max_steps": limit})
+    assert run_length(job, batch_plan(job, pictures())) == RunLength(*length)
+
+
+def test_a_schedule_that_does_not_fit_is_a_problem_of_the_config() -> None:
+    job = config(schedule={"name": "linear", "warmup_steps": 12})
+    with pytest.raises(SettingsError, match="takes 12 of the 12 steps") as error:
+        check_plan(job, batch_plan(job, pictures()))
+    (problem,) = error.value.problems
+    assert problem.path == "schedule.warmup_steps" and problem.replacement == {"schedule.warmup_steps": 1}
+    job.schedule.warmup_steps = 11
+    check_plan(job, batch_plan(job, pictures()))
 
 
 def test_changes_of_which_one_version_is_kept_are_pointed_out() -> None:
