@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from core.networks._attached import Target
-    from core.networks._module import Change
+    from core.networks._modules.change import Change
 
 
 class Adapter(LayerChoice, NetworkConfig):

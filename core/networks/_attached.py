@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from core.contracts import Model, Part
 from core.errors import OchreError
 from core.networks._groups import optimizer_groups
-from core.networks._module import Change
+from core.networks._modules.change import Change
 from core.networks._rules import Said
 
 if TYPE_CHECKING:

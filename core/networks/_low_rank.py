@@ -10,16 +10,16 @@ from core.networks._groups import LoraPlus
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.networks._module import Change
+    from core.networks._modules.change import Change
 
 
 class LowRank(LoraPlus, Ranked):
     """A low-rank update of layers: W x + alpha / rank * up(down(x)) (Hu et al. 2021, section 4.1)."""
 
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:
-        from core.networks._low_rank_module import LowRankModule
+        from core.networks._modules.low_rank import LowRankChange
 
-        return LowRankModule(
+        return LowRankChange(
             name,
             layer,
             lora_dim=rank,
