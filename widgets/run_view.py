@@ -10,7 +10,7 @@ from pathlib import Path
 import ipywidgets as ipw
 
 from core.manager.training_executor import Job
-from core.training.events import Event, Failed, Finished, Sampled, Stopped
+from core.training.events import Event, Failed, Finished, Sampled, Stopped, side_by_side
 from widgets.run_progress import Progress
 from widgets.thumbnails import grid
 from widgets.wording import duration, error_note, file_size, note
@@ -152,8 +152,12 @@ def _validation(progress: Progress) -> str:
 def sample_grid(workspace: Path, grids: list[Sampled]) -> str:
     """The first samples beside the latest ones, as HTML."""
     shown = [*grids[:1], *grids[-1:]] if len(grids) > 1 else grids
-    columns = {_when(drawn): [workspace / path for path in drawn.paths] for drawn in shown}
-    return grid(shown[-1].prompts, columns) if shown else ""
+    rows = side_by_side(shown)
+    columns = {
+        _when(drawn): [workspace / path if path else None for path in (paths[place] for _, paths in rows)]
+        for place, drawn in enumerate(shown)
+    }
+    return grid([label for label, _ in rows], columns)
 
 
 def ending_note(ending: Event | None, workspace: Path) -> str:

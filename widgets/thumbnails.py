@@ -62,11 +62,15 @@ def encoded(picture: Image, side: int = SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def grid(prompts: Sequence[str], columns: Mapping[str, Sequence[Path]]) -> str:
-    """Sample pictures as HTML: a card for each prompt, in it a picture of each column (label -> one per prompt)."""
+def grid(prompts: Sequence[str], columns: Mapping[str, Sequence[Path | None]]) -> str:
+    """Sample pictures as HTML: a card for each prompt, in it a picture of each column (label -> one per prompt).
+
+    None where there is no picture.
+    """
     cards = []
     for index, prompt in enumerate(prompts):
-        shown = "".join(image(paths[index], label) for label, paths in columns.items() if index < len(paths))
+        found = {label: paths[index] for label, paths in columns.items()}
+        shown = "".join(image(path, label) for label, path in found.items() if path)
         cards.append(
             f'<div class="ochre-sample"><div class="pair">{shown}</div><div class="prompt">{escape(prompt)}</div></div>'
         )

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,12 +77,22 @@ class Validated(Event):
 
 @dataclass(kw_only=True)
 class Sampled(Event):
-    """A grid of samples is drawn: one file per prompt, paths relative to the workspace."""
+    """A grid of samples is drawn: paths relative to the workspace, and of each picture its prompt and its seed.
+
+    rows: what tells a picture from the others, the same in all of a run's grids: `00`, and `00-no-ema` where the plain
+    weights are shown beside their average. A picture that could not be drawn is missing.
+    """
 
     kind: ClassVar[str] = "sampled"
     step: int
     paths: list[str]
     prompts: list[str]
+    rows: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+
+    def by_row(self) -> dict[str, str]:
+        """Row -> path."""
+        return dict(zip(self.rows or map(str, range(len(self.paths))), self.paths, strict=True))
 
 
 @dataclass(kw_only=True)
@@ -161,6 +171,20 @@ def from_line(line: str) -> Event:
     cls = KINDS[data.pop("event")]
     known = {item.name for item in fields(cls)}
     return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def side_by_side(grids: Sequence[Sampled]) -> list[tuple[str, list[str | None]]]:
+    """A row for each picture of the last grid: its label, and the picture's path in each of the grids.
+
+    Before the first step the average and the plain weights are the same: the one picture stands for both.
+    """
+    rows = []
+    for prompt, row in zip(grids[-1].prompts, grids[-1].by_row(), strict=True) if grids else ():
+        place, _, weights = row.partition("-")
+        found = [grid.by_row() for grid in grids]
+        label = f"{prompt} (plain weights)" if weights else prompt
+        rows.append((label, [one.get(row, one.get(place)) for one in found]))
+    return rows
 
 
 class EventLog:

@@ -46,10 +46,10 @@ class TensorBoard:
         import numpy
         from PIL import Image
 
-        for index, (path, prompt) in enumerate(zip(event.paths, event.prompts, strict=True)):
+        for (row, path), prompt in zip(event.by_row().items(), event.prompts, strict=True):
             with Image.open(self._workspace / path) as picture:
                 pixels = numpy.asarray(picture.convert("RGB"))
-            self._writer.add_image(f"samples/{index:02d} {prompt[:60]}", pixels, event.step, dataformats="HWC")
+            self._writer.add_image(f"samples/{row.zfill(2)} {prompt[:60]}", pixels, event.step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is still in memory."""
