@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.optim import Optimizer
 
 
@@ -14,7 +13,8 @@ def restore_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """Take back what `optimizer.state_dict()` gave, every tensor in its own dtype.
 
     torch's `load_state_dict` casts state to the dtype of its parameter, which loses digits of the fp32 state of bf16
-    weights. It does all else right (devices, groups, the libraries' own forms), so only the cast is undone.
+    weights. It does all else right (devices, groups, the libraries' own forms), so only the cast is undone, also in
+    lists of tensors.
     The tensors of `state` may be taken over without a copy.
     """
     optimizer.load_state_dict(dict(state))
@@ -23,18 +23,26 @@ def restore_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     for parameter, number in zip(parameters, numbers, strict=True):
         entries = optimizer.state.get(parameter, {})
-        for name, tensor in _tensors(saved.get(number, {})):
-            loaded = entries[name]
-            if loaded.dtype != tensor.dtype:
-                entries[name] = tensor.to(loaded.device)
+        for name, value in _flat(saved.get(number, {})):
+            if name in entries:
+                entries[name] = _uncast(entries[name], value)
 
 
-def _tensors(entries: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of one parameter's state; bitsandbytes keeps some in a mapping of their own."""
+def _flat(entries: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """One parameter's state; bitsandbytes keeps some in a mapping of its own, which it dissolves on loading."""
+    for name, value in entries.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield name, value
+
+
+def _uncast(loaded: Any, saved: Any) -> Any:
+    """What was loaded, with tensors in the dtypes that were saved."""
     import torch
 
-    for name, value in entries.items():
-        if isinstance(value, torch.Tensor):
-            yield name, value
-        elif isinstance(value, Mapping):
-            yield from _tensors(value)
+    if isinstance(saved, torch.Tensor):
+        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
+    if isinstance(saved, list):
+        return [_uncast(*pair) for pair in zip(loaded, saved, strict=True)]
+    return loaded

@@ -1,18 +1,33 @@
-"""Every optimizer learns, and goes on after a restart exactly where it was."""
+"""Every optimizer learns, keeps its promises, and goes on after a restart exactly where it was."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
 
 from core.optimizers._state import restore_state
 from core.registry import registry
+from core.settings.bases import OptimizerConfig
+from core.training.stepping import FusedStep, PlainStep, Rounding
 
-OPTIMIZERS = registry("optimizers").all()
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = registry("optimizers").all()
+
+# settings that make another optimizer of it: tried beside the defaults
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {}
+CASES = [(name, variant) for name in OPTIMIZERS for variant in ["", *VARIANTS.get(name, {})]]
+each_case = pytest.mark.parametrize(("name", "variant"), CASES, ids=[f"{n}-{v}" if v else n for n, v in CASES])
+each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+
+# The task wants steps of about 0.01 in each weight. Rates of optimizers whose steps at rate 0.01 have another size:
+RATES: dict[str, float] = {"muon": 0.05}
+SEARCHING = 40  # steps in which optimizers that look for their rate come near to it
 
 
 @pytest.fixture(autouse=True)
@@ -24,37 +39,82 @@ def _one_thread() -> Iterator[None]:
 
 
 class Task:
-    """A low-rank update to be learned: `up @ down` shall become `goal`. As in a LoRA, `up` begins at zero.
+    """Four weights to be learned, in two groups.
 
-    8 x 600 weights are more than the 4096 from which bitsandbytes uses 8 bits, and 40 x 8 are fewer.
+    As in a LoRA, `up @ down` shall become a matrix and `up` begins at zero. 8 x 600 weights are more than the 4096 from
+    which bitsandbytes uses 8 bits, and 40 x 8 are fewer. A convolution's kernel and bias shall answer as another's do.
     """
 
-    def __init__(self, dtype: torch.dtype, rate: float) -> None:
-        generator = torch.Generator().manual_seed(7)
-        self.goal = torch.randn(40, 600, generator=generator).to(dtype)
-        self.down = torch.nn.Parameter((torch.randn(8, 600, generator=generator) / 8).to(dtype))
-        self.up = torch.nn.Parameter(torch.zeros(40, 8, dtype=dtype))
+    def __init__(self, rate: float, dtype: torch.dtype = torch.float32) -> None:
+        draws = torch.Generator().manual_seed(7)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=draws)
+
+        self.matrix = normal(40, 600).to(dtype)
+        self.pictures = normal(4, 3, 8, 8).to(dtype)
+        self.kernel_goal, self.bias_goal = (normal(6, 3, 3, 3) / 5).to(dtype), normal(6).to(dtype)
+        self.weights = {
+            "down": torch.nn.Parameter((normal(8, 600) / 8).to(dtype)),
+            "up": torch.nn.Parameter(torch.zeros(40, 8, dtype=dtype)),
+            "kernel": torch.nn.Parameter((normal(6, 3, 3, 3) / 5).to(dtype)),
+            "bias": torch.nn.Parameter(torch.zeros(6, dtype=dtype)),
+        }
         self.groups: list[dict[str, Any]] = [
-            {"params": [self.down], "lr": rate, "name": "down"},
-            {"params": [self.up], "lr": rate, "name": "up"},
+            {"params": [self.weights["down"], self.weights["up"]], "lr": rate, "name": "denoiser", "part": "denoiser"},
+            {"params": [self.weights["kernel"], self.weights["bias"]], "lr": rate, "name": "text_1", "part": "text_1"},
         ]
 
-    def train(self, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
-        losses = []
-        for _ in range(steps):
-            optimizer.zero_grad()
-            loss = (self.up @ self.down - self.goal).square().mean()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
+    def losses(self) -> list[Tensor]:
+        """Of the matrix, and of the convolution; each about 1 at the start."""
+        down, up, kernel, bias = self.weights.values()
+        difference = conv2d(self.pictures, kernel - self.kernel_goal) + (bias - self.bias_goal)[:, None, None]
+        return [(up @ down - self.matrix).square().mean(), difference.square().mean() / 4]
 
-    def weights(self) -> list[torch.Tensor]:
-        return [self.down.detach().clone(), self.up.detach().clone()]
+    def train(self, optimizer: torch.optim.Optimizer, steps: int) -> None:
+        """As in a run: bf16 weights are fp32 for the step, and then rounded."""
+        stepping = PlainStep(optimizer, max_norm=0.0, rounding=Rounding(seed=3, stochastic=True))
+        for step in range(steps):
+            stepping.begin(step)
+            self.learn()
+            stepping.finish()
+
+    def learn(self) -> None:
+        """Give each weight its gradient."""
+        sum(self.losses()).backward()  # type: ignore[union-attr]
+
+    def measure(self) -> list[float]:
+        with torch.no_grad():
+            return [loss.item() for loss in self.losses()]
+
+    def copies(self) -> dict[str, Tensor]:
+        return {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(weights[name])
+
+
+def _config(name: str, variant: str = "") -> OptimizerConfig:
+    config = OPTIMIZERS[name](**(VARIANTS[name][variant] if variant else {}))
+    assert not list(config.check())
+    return config
 
 
 def _rate(name: str) -> float:
-    return 1.0 if name == "prodigy" else 1e-2
+    searches = OPTIMIZERS[name].usual_rate == 1.0
+    return RATES.get(name, 1.0 if searches else 1e-2)
+
+
+@contextmanager
+def _evaluating(config: OptimizerConfig, optimizer: Any) -> Iterator[None]:
+    """Inside, the weights of a schedule-free optimizer are those that it has found."""
+    if config.schedule_free:
+        optimizer.eval()
+    yield
+    if config.schedule_free:
+        optimizer.train()
 
 
 def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
@@ -64,29 +124,39 @@ def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_goes_on_bit_for_bit_after_a_restart(name: str, dtype: torch.dtype) -> None:
-    config = OPTIMIZERS[name]()
-    task = Task(dtype, _rate(name))
+@each_case
+def test_learns_in_twenty_steps(name: str, variant: str) -> None:
+    config, task = _config(name, variant), Task(_rate(name))
+    before, start = task.measure(), task.copies()
     optimizer = config.build(task.groups)
-    losses = task.train(optimizer, 40)  # Prodigy needs some to find its rate
-    assert losses[-1] < 0.9 * losses[0], losses
-    kept, state = task.weights(), _through_a_file(optimizer.state_dict())
-    task.train(optimizer, 5)
-    expected = task.weights()
-    assert not torch.equal(kept[0], expected[0]), "the steps that follow must change something"
+    task.train(optimizer, 20 + SEARCHING * config.needs_one_rate())
+    with _evaluating(config, optimizer):
+        after = task.measure()
+    assert sum(after) < 0.8 * sum(before), (before, after)
+    assert all(later < earlier for earlier, later in zip(before, after, strict=True)), (before, after)
+    assert not [weight for weight, values in task.copies().items() if torch.equal(values, start[weight])]
 
-    again = Task(dtype, _rate(name))
-    with torch.no_grad():
-        again.down.copy_(kept[0])
-        again.up.copy_(kept[1])
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@each_case
+def test_goes_on_bit_for_bit_after_a_restart(name: str, variant: str, dtype: torch.dtype) -> None:
+    """Of bf16 weights, too, whose state has another dtype."""
+    config, task = _config(name, variant), Task(_rate(name), dtype)
+    optimizer = config.build(task.groups)
+    task.train(optimizer, 20)
+    kept, state = task.copies(), _through_a_file(optimizer.state_dict())
+    task.train(optimizer, 5)
+    expected = task.copies()
+    assert not torch.equal(kept["down"], expected["down"]), "the steps that follow must change something"
+
+    again = Task(_rate(name), dtype)
+    again.take(kept)
     resumed = config.build(again.groups)
     restore_state(resumed, state)
     assert _dtypes(resumed) == _dtypes(optimizer)
     again.train(resumed, 5)
-    for weight, wanted in zip(again.weights(), expected, strict=True):
-        assert torch.equal(weight, wanted)
+    for weight, values in again.copies().items():
+        assert torch.equal(values, expected[weight]), weight
 
 
 def _dtypes(optimizer: torch.optim.Optimizer) -> list[dict[str, torch.dtype]]:
@@ -97,36 +167,107 @@ def _dtypes(optimizer: torch.optim.Optimizer) -> list[dict[str, torch.dtype]]:
     ]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_rate_of_zero_leaves_the_weights(name: str) -> None:
-    """The last step of a schedule may have the rate 0."""
-    config = OPTIMIZERS[name]()
-    task = Task(torch.float32, _rate(name))
+@each_case
+def test_a_group_at_rate_zero_stays_where_it_is(name: str, variant: str) -> None:
+    """A part that is trained no longer, and the last step of a schedule."""
+    config, task = _config(name, variant), Task(_rate(name))
     optimizer = config.build(task.groups)
+    task.train(optimizer, 3)
+    still = [group for group in optimizer.param_groups if group["name"].startswith("text_1")]
+    assert still
+    for group in still:
+        group["lr"] = 0.0
+    before = task.copies()
     task.train(optimizer, 2)
+    after = task.copies()
+    assert torch.equal(after["kernel"], before["kernel"]) and torch.equal(after["bias"], before["bias"])
+    assert not torch.equal(after["down"], before["down"])
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    before = task.weights()
     task.train(optimizer, 1)
-    for weight, wanted in zip(task.weights(), before, strict=True):
-        assert torch.equal(weight, wanted)
+    for weight, values in task.copies().items():
+        assert torch.equal(values, after[weight]), weight
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@each_case
+def test_a_greater_rate_goes_farther(name: str, variant: str) -> None:
+    """Each group by its own rate."""
+    config = _config(name, variant)
+    if config.keeps_own_rate() or config.needs_one_rate():
+        pytest.skip("it has one rate for all")
+    moved = []
+    for factor in (1.0, 0.5):
+        task = Task(_rate(name))
+        task.groups[1]["lr"] *= factor
+        start = task.copies()
+        task.train(config.build(task.groups), 3)
+        moved.append([(task.copies()[weight] - start[weight]).norm().item() for weight in ("down", "kernel")])
+    assert moved[1][0] == moved[0][0]
+    assert moved[1][1] < 0.8 * moved[0][1]
+
+
+@each_case
+def test_is_silent_and_leaves_the_global_generator_alone(
+    name: str, variant: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A draw of an optimizer's would change dropout and noise after it."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    task = Task(_rate(name))
+    optimizer = _config(name, variant).build(task.groups)
+    task.train(optimizer, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+
+
+@each_case
+def test_weights_may_be_stepped_alone_where_it_says_so(name: str, variant: str) -> None:
+    """Each as its gradient comes, or by an optimizer of its own: the same as all together, bit for bit."""
+    config = _config(name, variant)
+    if not config.fused_backward:
+        pytest.skip("its weights are stepped together")
+    together, fused, alone = (Task(_rate(name)) for _ in range(3))
+    together.train(config.build(together.groups), 5)
+
+    stepping = FusedStep(config.build(fused.groups))
+    for step in range(5):
+        stepping.begin(step)
+        fused.learn()
+        assert stepping.finish().changed
+
+    own = [config.build([{**group, "params": [weight]}]) for group in alone.groups for weight in group["params"]]
+    for _ in range(5):
+        alone.learn()
+        for optimizer in own:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    for weight, values in together.copies().items():
+        assert torch.equal(fused.copies()[weight], values), weight
+        assert torch.equal(alone.copies()[weight], values), weight
+
+
+@each_optimizer
 def test_states_its_memory(name: str) -> None:
     """`state_bytes_per_weight` is that of a tensor of a usual LoRA, to a tenth (and to half a byte)."""
     cls = OPTIMIZERS[name]
     weight = torch.nn.Parameter(torch.randn(16, 768, generator=torch.Generator().manual_seed(1)))
     weight.grad = torch.ones_like(weight)
-    optimizer = cls().build([{"params": [weight], "lr": _rate(name)}])
+    optimizer = _config(name).build([{"params": [weight], "lr": _rate(name), "name": "denoiser", "part": "denoiser"}])
     optimizer.step()
     shared = {"qmap1", "qmap2"}  # bitsandbytes' tables, one for all tensors
-    tensors = [v for k, v in optimizer.state[weight].items() if isinstance(v, torch.Tensor) and k not in shared]
-    measured = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / weight.numel()
+    tensors = [value for key, value in optimizer.state[weight].items() if key not in shared]
+    measured = sum(map(_bytes, tensors)) / weight.numel()
     assert measured == pytest.approx(cls.state_bytes_per_weight, rel=0.1, abs=0.5)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+@each_optimizer
 def test_works_where_its_library_is_installed_and_names_a_replacement_that_always_does(name: str) -> None:
     cls = OPTIMIZERS[name]
     assert cls.availability("cpu").works
