@@ -77,6 +77,8 @@ class Model:
     parts: part -> module (denoiser, vae, text_1 ...); a part that has left memory is missing.
     tokenizers: text part -> tokenizer.
     noise_schedule: diffusers' scheduler config, as a dict.
+    words: for each text part, words that a network adds: token number in a text -> the tokens that it stands for.
+    layer_skip: for each text part, how many more of its last layers are left out than the family leaves out.
     max_token_length: how many tokens of a caption count: 75, 150 or 225; each 75 are encoded by themselves.
     weighted_prompts: whether `(word:1.3)` in a caption weights a word, or is text.
     inpainting: the denoiser is also shown a picture with a part cut out, and where that part is. Then the cache keeps
@@ -95,6 +97,8 @@ class Model:
     max_token_length: int = 75
     weighted_prompts: bool = False
     inpainting: bool = False
+    words: dict[Part, dict[int, list[int]]] = field(default_factory=dict)
+    layer_skip: dict[Part, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

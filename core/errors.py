@@ -53,6 +53,11 @@ class Problem:
     message: str
     replacement: Mapping[str, Any] | None = None
 
+    def moved(self, paths: Mapping[str, str]) -> Problem:
+        """The same for settings that stand elsewhere: path -> where it really is."""
+        solved = self.replacement and {paths.get(path, path): value for path, value in self.replacement.items()}
+        return Problem(paths.get(self.path, self.path), self.message, solved)
+
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
 

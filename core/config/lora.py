@@ -10,6 +10,7 @@ from core.config.migrations import VERSION
 from core.contracts import Part
 from core.dataset.settings import Buckets, Concept
 from core.errors import Problem
+from core.networks.embedding import Embedding
 from core.settings import Settings, plugin, setting
 from core.settings.bases import (
     EngineConfig,
@@ -20,6 +21,7 @@ from core.settings.bases import (
     TimesConfig,
     WeightingConfig,
 )
+from core.settings.bases.times import SCALE
 
 NETWORKS, OPTIMIZERS, SCHEDULES = plugin("networks"), plugin("optimizers"), plugin("schedules")
 TIMES, LOSSES, WEIGHTINGS, ENGINES = plugin("times"), plugin("losses"), plugin("weightings"), plugin("engines")
@@ -60,23 +62,65 @@ class LoraConfig(Settings):
     metadata: sections.Metadata = setting(
         sections.Metadata(), "Metadata", "What the LoRA's file tells of itself, and the model card."
     )
+    validation: sections.Validation = setting(
+        sections.Validation(), "Validation", "How well it does on pictures that it doesn't learn."
+    )
     ema: sections.Ema = setting(sections.Ema(), "Average of the weights", "An average over the latest steps (EMA).")
     logging: sections.Logging = setting(sections.Logging(), "Logging", "What else is recorded.")
     engine: Annotated[EngineConfig, ENGINES] = setting(ENGINES.default("native"), "Engine", "What carries the run out.")
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it teaches new words: then every text encoder is needed at each step."""
+        return any(not network.adapts for network in self.networks)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it changes layers of the parts that are trained."""
+        return any(network.adapts for network in self.networks)
+
     def decided(self, trains: Sequence[Part]) -> LoraConfig:
-        """The config with yes or no for each part. trains: the parts that the family trains by default."""
-        return self.model_copy(update={"parts": self.parts.decided(trains)})
+        """The config with yes or no for each part. trains: the parts that the family trains by default.
+
+        Without a network that changes layers no part is trained.
+        """
+        parts = self.parts.decided(trains) if self.adapts else self.parts.untrained()
+        return self.model_copy(update={"parts": parts})
+
+    def live_text(self, text_parts: Sequence[Part]) -> list[Part]:
+        """The text encoders of those that are needed at each step."""
+        trained = self.parts.trained()
+        return [part for part in text_parts if self.embeds or part in trained]
 
     def check_parts(self, trains: Sequence[Part]) -> Iterator[Problem]:
         """Problems of what is trained, and how fast. trains: the parts that the family trains by default."""
-        rates = self.parts.rates(trains)
-        if not rates:
+        rates = self.parts.rates(trains) if self.adapts else {}
+        words = {f"networks.{i}": n.learning_rate for i, n in enumerate(self.networks) if isinstance(n, Embedding)}
+        if self.adapts and not rates:
             yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
-        elif not any(rates.values()):
-            path = f"parts.{next(iter(rates))}.learning_rate"
-            yield Problem(path, f"nothing would be learned: the rates of {', '.join(rates)} are all 0")
-        yield from self.optimizer.check_rates(rates)
+        elif not any([*rates.values(), *words.values()]):
+            path = f"parts.{next(iter(rates))}" if rates else next(iter(words), "networks.0")
+            named = ", ".join([*rates, *words])
+            yield Problem(f"{path}.learning_rate", f"nothing would be learned: the rates of {named} are all 0")
+        for problem in self.optimizer.check_rates(rates | words):
+            yield problem.moved({f"parts.{word}.learning_rate": f"{word}.learning_rate" for word in words})
+
+    def check_objective(
+        self, kind: str, prediction: str | None = None, ends_in_noise: bool | None = None
+    ) -> Iterator[Problem]:
+        """Problems of settings that a base noised in this way, or that predicts this, can't follow.
+
+        kind: diffusion or flow. prediction, ends_in_noise (zero terminal SNR): None where they aren't known.
+        """
+        ends_in_noise = ends_in_noise and self.times.end == SCALE
+        for index, weighting in enumerate(self.weightings):
+            if reason := weighting.unsuited(kind, prediction, ends_in_noise):
+                others = [other.model_dump() for other in self.weightings if other is not weighting]
+                yield Problem(f"weightings.{index}.name", reason, {"weightings": others})
+        if self.noise.generalized_offset_noise and (kind == "flow" or ends_in_noise):
+            what = "flow models" if kind == "flow" else "a base with zero terminal SNR"
+            path = "noise.generalized_offset_noise"
+            yield Problem(path, f"{what} can't have it; switch it off", {path: False})
 
     def check(self) -> Iterator[Problem]:
         if not self.base.source:
@@ -85,8 +129,8 @@ class LoraConfig(Settings):
         yield from self._check_stops()
         yield from self._check_stepping()
         yield from self._check_average()
-        if len(self.networks) != 1:
-            yield Problem("networks", f"a run trains one network; there are {len(self.networks)}")
+        yield from self.schedule.check_optimizer(self.optimizer)
+        yield from self._check_networks()
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):
             yield Problem(
                 "concepts", "there is nothing to learn from; add a concept of the kind standard, and enable it"
@@ -98,6 +142,19 @@ class LoraConfig(Settings):
                 yield Problem(f"concepts.{index}.folder", "choose the folder with the pictures")
             if concept.enabled and concept.resolution:
                 yield from self.buckets.problems_of(concept, f"concepts.{index}.resolution")
+
+    def _check_networks(self) -> Iterator[Problem]:
+        """At most one network changes layers, and no two teach the same word."""
+        if not self.networks:
+            yield Problem("networks", "there is nothing to train: add a network, such as lora")
+        adapters = [network.name for network in self.networks if network.adapts]
+        if len(adapters) > 1:
+            message = f"a run has one network that changes layers, and embeddings; there are {', '.join(adapters)}"
+            yield Problem("networks", message)
+        words = [n.token.casefold() for n in self.networks if isinstance(n, Embedding)]
+        for index, network in enumerate(self.networks):
+            if isinstance(network, Embedding) and words.count(network.token.casefold()) > 1:
+                yield Problem(f"networks.{index}.token", f"two embeddings have the word {network.token}")
 
     def _check_stops(self) -> Iterator[Problem]:
         """At least one part goes on to the end."""

@@ -80,6 +80,7 @@ class Plan:
     anew in each epoch. A step is `accumulation` batches of `batch_size` for each process; none crosses an epoch, so the
     last is shorter. Validation concepts aren't shown.
 
+    held_out: entries of standard concepts that are only measured (see core.dataset.held_out).
     lines: of each concept with a prompt file, its captions. keeps_images, keeps_text: whether versions of pictures and
     captions are encoded once and kept (see `image_variations` and `text_variations`), or drawn anew each time.
     """
@@ -93,11 +94,12 @@ class Plan:
         seed: int = 0,
         keeps_images: bool = True,
         keeps_text: bool = True,
+        held_out: frozenset[int] = frozenset(),
     ) -> None:
         self.entries, self.lines, self.concepts = list(manifest.entries), manifest.lines, list(concepts)
         self.seed, self.batching, self.remainder = seed, batching, buckets.remainder
-        self._keeps_images, self._keeps_text = keeps_images, keeps_text
-        self.turns = Turns(self.entries, self.concepts, seed)
+        self._keeps_images, self._keeps_text, self.held_out = keeps_images, keeps_text, held_out
+        self.turns = Turns(self.entries, self.concepts, seed, held_out)
         self._even = self.turns.are_even
         self._fillers = len(self.turns.sizes) * (batching.batch_size - 1) if self.remainder == "repeat" else 0
         self._kept = lru_cache(maxsize=2)(self._steps)
@@ -268,7 +270,7 @@ class Plan:
 
     def _is_drawn_by_sample(self, concept: Concept) -> bool:
         """Whether which of its captions is shown hangs on the sample, so that each has to be looked at."""
-        return concept.text.prompt_source == "prompt_file" or concept.text.caption_lines == "random"
+        return concept.text.lines_path is not None or concept.text.caption_lines == "random"
 
     def _text_versions(self, concept: Concept) -> int:
         """How many versions a caption has; 0 where each showing is a new one."""

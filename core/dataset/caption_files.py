@@ -68,9 +68,9 @@ def read_prompt_lines(concept: Concept) -> tuple[str, ...]:
 
     PictureError, naming the file, where it can't be read or has no line, or where a line is too long for a caption.
     """
-    if concept.text.prompt_source != "prompt_file":
+    path = concept.text.lines_path
+    if path is None:
         return ()
-    path = Path(concept.text.prompt_path).expanduser()
     lines = lines_of(read_text(path, LARGEST_PROMPT_FILE))
     if not lines:
         raise PictureError(f"The prompt file {path} is empty.", do="Write one caption into each line of it.")

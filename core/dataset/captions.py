@@ -56,13 +56,13 @@ def undropped_caption(concept: Concept, captions: Sequence[str], draw: CaptionDr
     caption, version = _chosen(concept, captions, draw)
     if not caption.strip():
         return concept.trigger_word.strip()
-    return _varied(concept, caption, _draws_of(caption, version, draw))
+    return _varied(concept, _with_word_in_place(concept, caption), _draws_of(caption, version, draw))
 
 
 def varies(concept: Concept) -> bool:
     """Whether one picture of the concept is shown with different captions."""
     text = concept.text
-    several = text.prompt_source == "prompt_file" or text.caption_lines in ("in_turn", "random")
+    several = text.lines_path is not None or text.caption_lines in ("in_turn", "random")
     return text.varies or several or text.caption_dropout > 0
 
 
@@ -116,7 +116,7 @@ def _chosen(concept: Concept, captions: Sequence[str], draw: CaptionDraw) -> tup
     count, text = len(captions), concept.text
     if not count:
         return "", 0
-    if count > 1 and (text.prompt_source == "prompt_file" or text.caption_lines == "random"):
+    if count > 1 and (text.lines_path or text.caption_lines == "random"):
         place = int(uniform_for(draw.seed, "caption line", draw.epoch, draw.sample) * count)
         version = draw.times_shown
     else:
@@ -138,6 +138,14 @@ def _varied(concept: Concept, caption: str, draws: _Draws) -> str:
     if text.caps and draws.uniform("caps") < text.caps_probability:
         mode = text.caps[int(draws.uniform("which caps") * len(text.caps))]
         caption = _with_capitals(caption, tags_of(word, text.separator), text.separator, mode)
+    return caption
+
+
+def _with_word_in_place(concept: Concept, caption: str) -> str:
+    """With the trigger word where the caption marks its place; the marks of other trainers count in a prompt file."""
+    marks = ("{trigger}", "{}", "[name]") if concept.text.lines_path else ("{trigger}",)
+    for mark in marks:
+        caption = caption.replace(mark, concept.trigger_word.strip())
     return caption
 
 

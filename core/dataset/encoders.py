@@ -68,7 +68,7 @@ class TextEncoder:
     encode: Callable[[Sequence[str]], list[dict[str, Tensor]]]
     fingerprint: str
     dtype: str
-    clip_skip: int = 1
+    layer_skip: int = 0
     max_token_length: int = 75
     weighted_prompts: bool = False
     batch_size: int = 1
@@ -81,7 +81,7 @@ class TextEncoder:
             caption,
             self.fingerprint,
             self.dtype,
-            self.clip_skip,
+            1 + self.layer_skip,  # what CLIP skip counts
             self.max_token_length,
             self.weighted_prompts,
             self.batch_size,

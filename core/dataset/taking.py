@@ -85,7 +85,7 @@ class Taking:
         """The pictures' captions; problems, and the lines of a prompt file, go to what was found."""
         captions = read_captions(self.concept, self.folder.pictures)
         found.problems.extend(captions.problems)
-        if self.concept.text.prompt_source == "prompt_file":
+        if self.concept.text.lines_path:
             try:
                 found.lines[self.folder.index] = read_prompt_lines(self.concept)
             except PictureError as error:

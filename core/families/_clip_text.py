@@ -39,14 +39,16 @@ def clip_text(model: Model, part: Part, captions: Sequence[str], layer: int, nor
     count, chunks, length = tokens.ids.shape
     device = next(encoder.parameters()).device
     output: Any = encoder(tokens.ids.view(count * chunks, length).to(device), output_hidden_states=True)
-    hidden = output.hidden_states[-layer]
+    hidden = output.hidden_states[-layer - model.layer_skip.get(part, 0)]
     if normed:
         hidden = _final_norm(encoder, hidden)
     hidden = _rejoined(hidden.view(count, chunks, length, -1))
     if model.weighted_prompts:
         hidden = hidden * _rejoined(tokens.weights[..., None]).to(hidden)
-    pooled = getattr(output, "text_embeds", None)
-    return ClipText(hidden, None if pooled is None else pooled[::chunks])
+    if not hasattr(output, "text_embeds"):
+        return ClipText(hidden, None)
+    ends = tokens.ids.view(count * chunks, length) == model.tokenizers[part].eos_token_id
+    return ClipText(hidden, _pooled(encoder, output.last_hidden_state, ends.to(device))[::chunks])
 
 
 def _tokens(model: Model, part: Part, captions: Sequence[str]) -> _Tokens:
@@ -55,19 +57,21 @@ def _tokens(model: Model, part: Part, captions: Sequence[str]) -> _Tokens:
     tokenizer, inside = model.tokenizers[part], _inside(model.parts[part])
     ids, weights = [], []
     for caption in captions:
-        found, strengths = _tokens_of(tokenizer, caption, model.weighted_prompts, model.max_token_length)
+        found, strengths = _tokens_of(tokenizer, caption, model, part)
         starts = range(0, model.max_token_length, inside)
         ids.append([_framed(tokenizer, found[start : start + inside], inside) for start in starts])
         weights.append([_padded([1.0, *strengths[start : start + inside]], inside + 2, 1.0) for start in starts])
     return _Tokens(torch.tensor(ids), torch.tensor(weights))
 
 
-def _tokens_of(tokenizer: Any, caption: str, weighted: bool, most: int) -> tuple[list[int], list[float]]:
-    """At most so many tokens of a caption, without start and end, and their weights."""
+def _tokens_of(tokenizer: Any, caption: str, model: Model, part: Part) -> tuple[list[int], list[float]]:
+    """The tokens of a caption that count, without start and end, and their weights."""
+    most, words = model.max_token_length, model.words.get(part, {})
     ids: list[int] = []
     weights: list[float] = []
-    for text, weight in weighted_pieces(caption) if weighted else [(caption, 1.0)]:
-        some = tokenizer(text, add_special_tokens=False, truncation=True, max_length=most).input_ids
+    for text, weight in weighted_pieces(caption) if model.weighted_prompts else [(caption, 1.0)]:
+        found = tokenizer(text, add_special_tokens=False, truncation=True, max_length=most).input_ids
+        some = [token for one in found for token in words.get(one, [one])]
         ids, weights = ids + some, weights + [weight] * len(some)
     return ids[:most], weights[:most]
 
@@ -75,6 +79,15 @@ def _tokens_of(tokenizer: Any, caption: str, weighted: bool, most: int) -> tuple
 def _framed(tokenizer: Any, ids: Sequence[int], inside: int) -> list[int]:
     """A chunk between start and end, padded as the tokenizer pads."""
     return _padded([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id], inside + 2, tokenizer.pad_token_id)
+
+
+def _pooled(encoder: Any, normed: Tensor, ends: Tensor) -> Tensor:
+    """The projection of the state at each text's first end token, N d.
+
+    transformers takes the place of the largest number where CLIP's config is an old one, which new words would mislead.
+    normed: states after the last layer and its norm, N L d. ends: where the end tokens are, N L.
+    """
+    return encoder.text_projection(normed[range(len(normed)), ends.int().argmax(dim=1)])
 
 
 def _padded(items: Sequence[Any], length: int, with_: Any) -> list[Any]:

@@ -41,6 +41,7 @@ class BaseModel:
         model.prediction = self.match.prediction or "epsilon"
         model.zero_terminal_snr = self.match.zero_terminal_snr
         model.clip_skip = config.base.clip_skip
+        model.layer_skip = {part: settings.layer_skip for part, settings in config.parts.text().items()}
         model.max_token_length = config.base.max_token_length
         model.weighted_prompts = config.base.weighted_prompts
         return model

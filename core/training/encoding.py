@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +94,10 @@ class Encoding:
         Into the model go the VAE, and the text encoders that are needed during training.
         """
         images = self._images(model, plan)
-        texts = [self._text(model, part, plan) for part in self.family.text_parts if not self._trains(part)]
-        for part in self.family.text_parts:
-            if self._trains(part):
-                self._load(model, part)
+        live = self.config.live_text(self.family.text_parts)
+        texts = [self._text(model, part, plan) for part in self.family.text_parts if part not in live]
+        for part in live:
+            self._load(model, part)
         memory = self.config.memory
         return Sources(
             images=images,
@@ -105,9 +105,6 @@ class Encoding:
             latents_cache=self.cache if memory.latent_caching else None,
             text_cache=self.cache if memory.text_caching else None,
         )
-
-    def _trains(self, part: Part) -> bool:
-        return part in self.config.parts.trained()
 
     def _load(self, model: Model, part: Part) -> None:
         dtype = DTYPES[self.config.memory.precision]
@@ -167,7 +164,7 @@ class Encoding:
             encode=lambda captions: self.family.encode_text(model, part, captions),
             fingerprint=identity(model.parts[part], _TEXT_FACTS) + vocabulary.hexdigest(),
             dtype=self.config.memory.precision,
-            clip_skip=model.clip_skip,
+            layer_skip=model.clip_skip - 1 + model.layer_skip.get(part, 0),
             max_token_length=self.config.base.max_token_length,
             weighted_prompts=self.config.base.weighted_prompts,
         )
@@ -216,17 +213,40 @@ class Texts:
     """Completes encodings with those of the text encoders that are being trained."""
 
     def __init__(
-        self, family: Family, model: Model, trained: Sequence[Part], prompts: PromptEncodings, device: torch.device
+        self, family: Family, model: Model, live: Sequence[Part], prompts: PromptEncodings, device: torch.device
     ) -> None:
         self._family, self._model, self._prompts, self._device = family, model, prompts, device
-        self._trained = [part for part in family.text_parts if part in trained]
+        self._live = [part for part in family.text_parts if part in live]
 
-    def complete(self, captions: Sequence[str], encoded: Sequence[Encoded]) -> list[Encoded]:
-        """The encodings of captions by every text encoder; differentiable where it is trained."""
-        live = {part: self._family.encode_text(self._model, part, captions) for part in self._trained}
+    def complete(
+        self, captions: Sequence[str], encoded: Sequence[Encoded], blank: Mapping[Part, Sequence[bool]] | None = None
+    ) -> list[Encoded]:
+        """The encodings of captions by every text encoder; differentiable where it, or a word of it, is trained.
+
+        blank: for a part, whether it reads an empty caption in place of each.
+        """
+        blank = blank or {}
+        live = {
+            part: self._family.encode_text(self._model, part, self._read(captions, blank.get(part, ())))
+            for part in self._live
+        }
         return [
-            {**self._on_device(known), **{part: entries[index] for part, entries in live.items()}}
+            {
+                **self._on_device(self._known(known, blank, index)),
+                **{part: entries[index] for part, entries in live.items()},
+            }
             for index, known in enumerate(encoded)
+        ]
+
+    def _known(self, known: Encoded, blank: Mapping[Part, Sequence[bool]], index: int) -> Encoded:
+        empty = [part for part, blanks in blank.items() if part in known and blanks[index]]
+        return {**known, **{part: self._prompts.of("")[part] for part in empty}}
+
+    @staticmethod
+    def _read(captions: Sequence[str], blank: Sequence[bool]) -> list[str]:
+        return [
+            ("" if empty else caption)
+            for caption, empty in zip(captions, blank or [False] * len(captions), strict=True)
         ]
 
     def _on_device(self, encoded: Encoded) -> Encoded:

@@ -89,6 +89,7 @@ class Run:
         saving, sampling = self.config.saving, self.config.sampling
         self._saving_due = due(saving.every, saving.skip_first, self._epoch_ends)
         self._backup_due = due(saving.backup_every, "", self._epoch_ends)
+        self._validation_due = due(self.config.validation.every, "", self._epoch_ends)
         self._sampling_due = due(sampling.every, sampling.skip_first, self._epoch_ends)
 
     @property
@@ -143,6 +144,10 @@ class Run:
     def sample_due(self, step: int) -> bool:
         """Whether samples are drawn after a step."""
         return self._sampling_due.after(step, self.speed.trained)
+
+    def validation_due(self, step: int) -> bool:
+        """Whether what isn't learned is measured after a step: also at the end."""
+        return self._validation_due.after(step, self.speed.trained) or step == self.total_steps
 
     def backup_due(self, step: int) -> bool:
         """Whether a backup is written after a step."""
@@ -208,7 +213,10 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     check_plan(config, plan)
     check_words(config, plan)
     previews = previews_of(config)
-    prompts = PromptEncodings(text for preview in previews for text in (preview.positive, preview.negative))
+    read = {text for preview in previews for text in (preview.positive, preview.negative)}
+    if any(part.dropout for part in config.parts.text().values()):
+        read.add("")  # what an encoder reads whose caption is dropped
+    prompts = PromptEncodings(read)
     model = base.empty_model(config)
     encoding = Encoding(config, base, accelerator, usage, report, folder.is_asked_to_stop, prompts)
     sources = encoding.prepare(model, plan)

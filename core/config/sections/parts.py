@@ -10,6 +10,7 @@ from pydantic import field_validator
 from core.contracts import Part
 from core.errors import Problem
 from core.settings import Settings, setting
+from core.settings.duration import steps_of
 
 
 class PartSettings(Settings):
@@ -54,16 +55,46 @@ class PartSettings(Settings):
             yield Problem("stop_after", "this part isn't trained (train is no): leave it empty", {"stop_after": ""})
 
 
+class TextSettings(PartSettings):
+    """One text encoder."""
+
+    layer_skip: int = setting(
+        0,
+        "Layers left out",
+        "How many more of its last layers are left out than the family leaves out. The file then wants the same skip "
+        "wherever it is used; with SD 1.5 CLIP skip does this.",
+        ge=0,
+        le=24,
+        level="advanced",
+        also=("text_encoder_layer_skip", "text_encoder_2_layer_skip"),
+    )
+    dropout: float = setting(
+        0.0,
+        "Dropout",
+        "Share of the showings in which this encoder reads an empty caption, by itself; a concept's caption dropout "
+        "empties it for all.",
+        ge=0,
+        le=1,
+        level="advanced",
+        also=("dropout_probability", "clip_l_dropout_rate", "clip_g_dropout_rate"),
+    )
+
+
 class Parts(Settings):
     """The parts of the model that can be trained."""
 
     denoiser: PartSettings = setting(PartSettings(), "Denoiser", "The part that draws: the UNet or transformer.")
-    text_1: PartSettings = setting(
-        PartSettings(learning_rate=5e-5), "Text encoder 1", "The part that reads prompts: CLIP-L."
+    text_1: TextSettings = setting(
+        TextSettings(learning_rate=5e-5), "Text encoder 1", "The part that reads prompts: CLIP-L."
     )
-    text_2: PartSettings = setting(
-        PartSettings(learning_rate=5e-5), "Text encoder 2", "SDXL's second text encoder: OpenCLIP bigG."
+    text_2: TextSettings = setting(
+        TextSettings(learning_rate=5e-5), "Text encoder 2", "SDXL's second text encoder: OpenCLIP bigG."
     )
+
+    def text(self) -> dict[Part, TextSettings]:
+        """The settings of the text encoders."""
+        parts = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: part for name, part in parts.items() if isinstance(part, TextSettings)}
 
     def trained(self, defaults: Sequence[Part] = ("denoiser",)) -> list[Part]:
         """The parts that are trained. defaults: those that the family trains where nothing else is said."""
@@ -73,6 +104,12 @@ class Parts(Settings):
     def rates(self, defaults: Sequence[Part] = ("denoiser",)) -> dict[Part, float]:
         """Learning rates of the parts that are trained."""
         return {name: getattr(self, name).learning_rate for name in self.trained(defaults)}
+
+    def untrained(self) -> Parts:
+        """The same with no part trained."""
+        return self.model_copy(
+            update={n: getattr(self, n).model_copy(update={"train": "no"}) for n in type(self).model_fields}
+        )
 
     def decided(self, defaults: Sequence[Part]) -> Parts:
         """The same with yes or no in place of `default`."""
@@ -84,16 +121,3 @@ class Parts(Settings):
                 for name, part in parts.items()
             }
         )
-
-
-def steps_of(text: str) -> tuple[int, str]:
-    """A number and its unit, `steps` or `epochs`; (0, "") where nothing is said. ValueError, in the user's words."""
-    words = text.split()
-    if not words:
-        return 0, ""
-    if len(words) != 2 or not words[0].isdecimal() or int(words[0]) == 0:
-        raise ValueError(f"must be a number with a unit, such as `500 steps` or `5 epochs` (it is '{text}')")
-    unit = words[1].rstrip("s")
-    if unit not in ("step", "epoch"):
-        raise ValueError(f"counts in steps or epochs (it is '{text}')")
-    return int(words[0]), f"{unit}s"

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from core.errors import Problem
 from core.settings import Settings, setting
 
+TEMPLATES = Path(__file__).parents[1] / "templates"
+"""The shipped files of sentences for embeddings."""
+
 
 class ConceptText(Settings):
     """What is done to a concept's captions."""
 
-    prompt_source: Literal["caption_file", "file_name", "prompt_file", "metadata_file"] = setting(
+    prompt_source: Literal[
+        "caption_file", "file_name", "prompt_file", "metadata_file", "subject_template", "style_template"
+    ] = setting(
         "caption_file",
         "Captions from",
         "A text file beside each picture; the picture's file name; one text file, of which each picture draws a line "
-        "at random; or a metadata file as kohya's tools write it.",
+        "at random; a metadata file as kohya's tools write it; or sentences such as `a photo of {trigger}` and "
+        "`a painting in the style of {trigger}`, for an embedding.",
+        also=("use_object_template", "use_style_template"),
     )
     prompt_path: str = setting(
         "",
         "Prompt file",
-        "The text file with one caption in each line.",
+        "The text file with one caption in each line. `{trigger}` in a line is the trigger word's place (`{}` and "
+        "`[name]` too, as in other trainers' templates).",
         kind="file",
         shown_if={"prompt_source": ["prompt_file"]},
     )
@@ -182,6 +191,15 @@ class ConceptText(Settings):
             yield Problem("secondary_separator", "must not hold the tag separator, which would part the tags; try ;;;")
         if self.keep_tags_separator and self.keep_tags_separator in (self.separator, self.secondary_separator):
             yield Problem("keep_tags_separator", "must differ from the other separators, such as |||")
+
+    @property
+    def lines_path(self) -> Path | None:
+        """The file of which each picture draws a line; None where captions come from elsewhere."""
+        if self.prompt_source == "prompt_file":
+            return Path(self.prompt_path).expanduser()
+        if self.prompt_source in ("subject_template", "style_template"):
+            return TEMPLATES / f"{self.prompt_source.removesuffix('_template')}.txt"
+        return None
 
     @property
     def varies(self) -> bool:

@@ -15,6 +15,9 @@ class NetworkConfig(Settings):
     label: ClassVar[str]
     loads_in: ClassVar[tuple[str, ...]]
 
+    adapts: ClassVar[bool] = True
+    """Whether it changes layers; a run has at most one such network."""
+
     name: str
 
     def attach(self, model: Model, parts: Mapping[Part, PartLayers]) -> Network:

@@ -119,7 +119,7 @@ def text(captions: Sequence[str]) -> list[dict[str, torch.Tensor]]:
 def test_each_thing_that_changes_an_encoding_changes_its_key() -> None:
     encoder = TextEncoder("text_1", text, "weights", "fp32")
     changes: list[dict[str, Any]] = [
-        {"part": "text_2"}, {"fingerprint": "other"}, {"dtype": "fp16"}, {"clip_skip": 2}, {"batch_size": 4},
+        {"part": "text_2"}, {"fingerprint": "other"}, {"dtype": "fp16"}, {"layer_skip": 1}, {"batch_size": 4},
         {"max_token_length": 150}, {"weighted_prompts": True},
     ]  # fmt: skip
     assert {name for change in changes for name in change} | {"encode"} == {

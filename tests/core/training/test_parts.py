@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from core.config.lora import LoraConfig
 from core.config.sections import Parts
-from core.config.sections.parts import steps_of
 from core.settings.checks import validate
+from core.settings.duration import steps_of
 from core.training.events import Started, Step, read_events
 from core.training.rates import stop_of
 
