@@ -10,6 +10,7 @@ class Constant(ScheduleConfig):
 
     label: ClassVar[str] = "Constant"
     programs_call_it: ClassVar[tuple[str, ...]] = ("constant", "constant_with_warmup", "CONSTANT")
+    stays: ClassVar[bool] = True
 
     name: Literal["constant"] = "constant"
 

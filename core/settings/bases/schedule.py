@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from core.errors import Problem
+from core.settings.bases.optimizer import OptimizerConfig
 from core.settings.setting import Settings, setting
 
 
@@ -28,6 +29,8 @@ class ScheduleConfig(Settings):
 
     label: ClassVar[str]
     programs_call_it: ClassVar[tuple[str, ...]] = ()
+    stays: ClassVar[bool] = False
+    """Whether the rate stays as it is after the warm-up."""
 
     name: str
     warmup_steps: int = setting(
@@ -50,6 +53,22 @@ class ScheduleConfig(Settings):
     def check(self) -> Iterator[Problem]:
         if self.warmup_steps and self.warmup_fraction:
             yield Problem("warmup_fraction", "give the warm-up in steps or as a fraction, and leave the other at 0")
+
+    def check_optimizer(self, optimizer: OptimizerConfig) -> Iterator[Problem]:
+        """Problems with an optimizer that does a schedule's work itself; paths are those of the whole config.
+
+        Schedule-free optimizers average the weights instead of lowering the rate, and are proven for a constant one;
+        a warm-up is what they want (The Road Less Scheduled, Defazio et al. 2024, sections 2 and 4.3).
+        """
+        warmup = {"warmup_steps": self.warmup_steps, "warmup_fraction": self.warmup_fraction}
+        if optimizer.keeps_own_rate() and (not self.stays or any(warmup.values())):
+            message = f"would have no effect: {optimizer.label} (optimizer.name) sets its rate by itself, as it is set"
+            message += "; take the constant one, without a warm-up"
+            yield Problem("schedule.name", message, {"schedule": {"name": "constant"}})
+        elif optimizer.schedule_free and not self.stays:
+            message = f"lowers the rate, and {optimizer.label} (optimizer.name) averages the weights instead of that"
+            constant = {"name": "constant", **{name: value for name, value in warmup.items() if value}}
+            yield Problem("schedule.name", f"{message}; take the constant one", {"schedule": constant})
 
     def check_length(self, length: RunLength) -> Iterator[Problem]:
         """Problems with a run of this length; paths and replacements are relative to the schedule."""
