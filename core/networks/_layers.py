@@ -29,10 +29,10 @@ GROUPS: Mapping[str, Sequence[str]] = {
 class LayerChoice(Settings):
     """Which layers are changed.
 
-    The choices and other programs: `transformer` is what kohya's LoRA changes, and LyCORIS' presets attn-mlp (and
-    unet-transformer-only, if no text encoder is trained); `transformer_conv` is what kohya's conv_dim adds to it;
-    `linear` is LyCORIS' full-lin, and `all` its full, but for the layers outside of the blocks which LyCORIS doesn't
-    know (SDXL's add_embedding and text_projection). unet-convblock-only is `patterns` with
+    The choices and other programs: `transformer` is what kohya's LoRA changes, and LyCORIS' presets attn-mlp and
+    unet-transformer-only but for the time embedding (which they take by the name of its class): include it with
+    ["^denoiser.(time|add)_embedding"]. `transformer_conv` is what kohya's conv_dim adds to it. `linear` and `all` are
+    LyCORIS' full-lin and full, but for SDXL's text_projection. unet-convblock-only is `patterns` with
     include = ["(resnets|downsamplers|upsamplers)", "conv_in$", "conv_out$"].
     kohya's include_patterns and exclude_patterns (Anima) match a whole path without the part, and there what is
     included stays, whatever is excluded: excluded `E` and included `I` are exclude = ["^denoiser\\.(?!(I)$)(E)$"].
