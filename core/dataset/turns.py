@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -56,11 +56,20 @@ class Pool:
 
 
 class Turns:
-    """What each epoch shows: a pure function of its arguments. Concepts that aren't trained show nothing."""
+    """What each epoch shows: a pure function of its arguments. Concepts that aren't trained show nothing.
 
-    def __init__(self, entries: Sequence[Entry], concepts: Sequence[Concept], seed: int) -> None:
+    held_out: entries that aren't shown.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        concepts: Sequence[Concept],
+        seed: int,
+        held_out: Collection[int] = frozenset(),
+    ) -> None:
         self._entries = entries
-        self.pools = list(_pools(entries, concepts, seed))
+        self.pools = list(_pools(entries, concepts, seed, held_out))
         self._first = [
             sum(math.ceil(pool.per_epoch) for pool in self.pools[:place]) for place in range(len(self.pools))
         ]
@@ -100,11 +109,14 @@ class Turns:
         return counts
 
 
-def _pools(entries: Sequence[Entry], concepts: Sequence[Concept], seed: int) -> Iterator[Pool]:
+def _pools(
+    entries: Sequence[Entry], concepts: Sequence[Concept], seed: int, held_out: Collection[int]
+) -> Iterator[Pool]:
     """In the order of the concepts."""
     own: defaultdict[int, list[int]] = defaultdict(list)
     for index, entry in enumerate(entries):
-        own[entry.concept].append(index)
+        if index not in held_out:
+            own[entry.concept].append(index)
     for number, concept in enumerate(concepts):
         if concept.trains and own[number]:
             repeats = Fraction(concept.repeats).limit_denominator(1_000_000)

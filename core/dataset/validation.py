@@ -1,4 +1,4 @@
-"""The pictures of validation concepts: never learned, and shown the same way each time that they are measured."""
+"""The pictures that are only measured: never learned, and shown the same way each time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def validation_draws(plan: Plan) -> Iterator[Draw]:
-    """Each picture of the validation concepts, once, in its first version.
+    """Each picture of the validation concepts, and each that is held out, once, in its first version.
 
     Captions and their tags are not dropped, and masks always count. `sample` numbers these pictures through, beside the
     numbers of those that are learned.
@@ -24,7 +24,7 @@ def validation_draws(plan: Plan) -> Iterator[Draw]:
     number = 0
     for index, entry in enumerate(plan.entries):
         concept = plan.concepts[entry.concept]
-        if concept.kind != "validation" or not concept.enabled:
+        if not concept.enabled or (concept.kind != "validation" and index not in plan.held_out):
             continue
         captions = plan.captions_of(entry)
         draw = CaptionDraw(plan.seed, entry.key, 0, 0, number, True)
@@ -35,7 +35,7 @@ def validation_draws(plan: Plan) -> Iterator[Draw]:
 
 
 def validation_batches(plan: Plan) -> dict[int, list[list[Draw]]]:
-    """Batches of one bucket each, by the number of their concept; empty where no concept is for validation."""
+    """Batches of one bucket each, by the number of their concept; empty where nothing is to be measured."""
     buckets: defaultdict[int, defaultdict[Size, list[Draw]]] = defaultdict(lambda: defaultdict(list))
     for draw in validation_draws(plan):
         buckets[plan.entries[draw.entry].concept][draw.view.bucket].append(draw)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from core.config.sections.ema import PLAIN
 from core.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from core.config.sections.ema import Ema as EmaSettings
     from core.config.sections.ema import Which
-
-PLAIN = "no-ema"
-"""What is put after the name of what shows or holds the plain weights, where another does the average."""
 
 CHUNK = 2**24
 """Weights that are brought to the computer's memory at once."""

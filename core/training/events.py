@@ -68,11 +68,21 @@ class Step(Event):
 
 @dataclass(kw_only=True)
 class Validated(Event):
-    """The validation concepts are measured. losses: concept -> mean loss of its pictures, without weightings."""
+    """What isn't learned is measured: mean squared errors, without weightings.
+
+    losses: concept -> that of its pictures. mean: of all. levels: noise level in thousandths -> of all at that level.
+    ema_losses, ema_mean: with the average of the weights, where one is kept. best: whether the weights that the main
+    file holds were never better.
+    """
 
     kind: ClassVar[str] = "validated"
     step: int
     losses: dict[str, float]
+    mean: float | None = None
+    levels: dict[str, float] = field(default_factory=dict)
+    ema_losses: dict[str, float] = field(default_factory=dict)
+    ema_mean: float | None = None
+    best: bool = False
 
 
 @dataclass(kw_only=True)

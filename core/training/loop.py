@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from core.training.ema import weights_of
 from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
+from core.training.planning import best_file
 from core.training.previews import compare_samples, draw_samples
 from core.training.validation import validate
 
@@ -31,12 +32,18 @@ SKIPS_ALLOWED = 20
 
 @dataclass
 class Progress:
-    """Where a run stands. step: optimizer steps done. epoch, step_in_epoch: of the next step, from 0."""
+    """Where a run stands.
+
+    step: optimizer steps done. epoch, step_in_epoch: of the next step, from 0. skipped: steps running that changed
+    nothing. best_step, best_loss: when what isn't learned was done best, and how well.
+    """
 
     step: int = 0
     epoch: int = 0
     step_in_epoch: int = 0
     skipped: int = 0
+    best_step: int = 0
+    best_loss: float | None = None
 
     def advance(self, steps_per_epoch: int) -> None:
         """One more step is done."""
@@ -45,7 +52,7 @@ class Progress:
         if self.step_in_epoch == steps_per_epoch:
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain numbers, for a backup."""
         return asdict(self)
 
@@ -116,8 +123,8 @@ def train(run: Run, progress: Progress) -> None:
     """Train to the end, or until the user stops it; what is due on the way is measured, saved, drawn and backed up."""
     while progress.step < run.total_steps:
         one_step(run, progress)
-        if progress.step_in_epoch == 0 or progress.step == run.total_steps:
-            validate(run, progress.step)
+        if run.validation_due(progress.step):
+            measure_and_keep(run, progress)
         requests = run.folder.take_requests()
         save_and_draw(run, progress, requests)
         if "stop" in requests:
@@ -153,15 +160,26 @@ def step_event(run: Run, progress: Progress, result: StepResult) -> Step:
     )
 
 
+def measure_and_keep(run: Run, progress: Progress) -> None:
+    """Measure what isn't learned, and save the LoRA if it is the best so far and the user wants that one."""
+    if validate(run, progress) and run.config.validation.save_best:
+        save_if_possible(run, progress, run.destination / best_file(run.output_stem), "best")
+
+
 def save_and_draw(run: Run, progress: Progress, requests: set[str]) -> None:
     """Save and draw what is due after this step, or was asked for. What fails here doesn't stop the run."""
     if progress.step < run.total_steps and (name := run.file_due(progress.step, "save" in requests)):
-        try:
-            save(run, progress, run.destination / name, "asked" if "save" in requests else "due")
-        except OchreError as error:
-            run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
+        save_if_possible(run, progress, run.destination / name, "asked" if "save" in requests else "due")
     if progress.step < run.total_steps and (run.sample_due(progress.step) or "sample" in requests):
         draw_samples(run, progress.step)
+
+
+def save_if_possible(run: Run, progress: Progress, path: Path, why: str) -> None:
+    """Save; what fails here doesn't stop the run."""
+    try:
+        save(run, progress, path, why)
+    except OchreError as error:
+        run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
 
 
 def save(run: Run, progress: Progress, path: Path, why: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.config.lora import LoraConfig
+from core.config.sections.ema import PLAIN
 from core.dataset.batches import Batching, Plan
+from core.dataset.held_out import held_out, spared
 from core.dataset.manifest import Manifest
 from core.dataset.report import CountTokens, Run
 from core.dataset.reporting import advice
@@ -25,7 +28,7 @@ class TrainingPlan:
 
     pictures, tiles, held_out: how many there are to learn from, and to measure with. per_epoch: how many of them an
     epoch shows, with repeats. buckets: size -> how many of these. steps_per_epoch: of the first epoch. writes: the LoRA
-    files, in order.
+    files, in order. measured: the names of the pictures that are held out of standard concepts.
     """
 
     pictures: int
@@ -41,6 +44,7 @@ class TrainingPlan:
     left_out: list[Note] = field(default_factory=list)
     converted: list[Note] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
 
 
 def plan_run(config: LoraConfig) -> TrainingPlan:
@@ -53,7 +57,11 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
     plan = batch_plan(config, Manifest(tuple(found.entries), found.lines))
     check_plan(config, plan)
     total = total_steps(config, plan)
-    learned = [entry for entry in found.entries if config.concepts[entry.concept].trains]
+    learned = [
+        entry
+        for index, entry in enumerate(found.entries)
+        if config.concepts[entry.concept].trains and index not in plan.held_out
+    ]
     counts = sorted(plan.bucket_counts().items(), key=lambda item: (item[0].width, item[0].height))
     workspace = Path(config.saving.workspace) if config.saving.workspace else None
     return TrainingPlan(
@@ -69,7 +77,8 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         writes=list(told_files(config, plan)),
         left_out=found.left_out,
         converted=found.converted,
-        warnings=[*found.warnings, *advice_on(config), *plan.remainder_notes()],
+        warnings=[*found.warnings, *advice_on(config), *plan.remainder_notes(), *held_out_notes(config, plan)],
+        measured=list(dict.fromkeys(found.entries[index].name for index in sorted(plan.held_out))),
     )
 
 
@@ -95,8 +104,26 @@ def batch_plan(config: LoraConfig, manifest: Manifest, processes: int = 1) -> Pl
     training, memory = config.training, config.memory
     batching = Batching(training.train_batch_size, training.gradient_accumulation_steps, processes)
     return Plan(
-        manifest, config.concepts, config.buckets, batching, training.seed, memory.latent_caching, memory.text_caching
+        manifest,
+        config.concepts,
+        config.buckets,
+        batching,
+        training.seed,
+        memory.latent_caching,
+        memory.text_caching,
+        held_out(manifest.entries, config.concepts, config.validation.share, config.validation.seed),
     )
+
+
+def held_out_notes(config: LoraConfig, plan: Plan) -> list[str]:
+    """The concepts of which no picture could be held out, though a share of each was asked for."""
+    if not config.validation.share:
+        return []
+    return [
+        f"{config.concepts[number].name or config.concepts[number].folder}: no picture can be held out to measure "
+        "with, as it has but one that no other concept needs."
+        for number in spared(plan.entries, config.concepts, plan.held_out)
+    ]
 
 
 def total_steps(config: LoraConfig, plan: Plan) -> int:
@@ -163,6 +190,11 @@ def step_file(stem: str, step: int) -> str:
     return f"{stem}-step{step:08d}.safetensors"
 
 
+def best_file(stem: str) -> str:
+    """The name of the LoRA that did best on what isn't learned."""
+    return f"{stem}-best.safetensors"
+
+
 def told_files(config: LoraConfig, plan: Plan) -> Iterator[str]:
     """The LoRA files in words: those that stay, how often further ones come by the clock, the result."""
     saving = config.saving
@@ -170,10 +202,25 @@ def told_files(config: LoraConfig, plan: Plan) -> Iterator[str]:
     kept = on_the_way[-saving.keep_last :] if saving.keep_last else on_the_way
     if len(kept) < len(on_the_way):
         yield f"{len(on_the_way)} on the way, of which the last {len(kept)} stay"
-    yield from (name for _, name in kept)
+    yield from (told for _, name in kept for told in with_beside(config, name))
     if by_time := Cadence(seconds=parse_cadence(saving.every).seconds):
         yield f"{destination_stem(config)}-step*.safetensors (about every {by_time})"
-    yield result
+    if config.validation.save_best:
+        yield from with_beside(config, best_file(destination_stem(config)))
+    yield from with_beside(config, result)
+
+
+def beside_names(config: LoraConfig) -> list[str]:
+    """What is put after a LoRA's name for each further file that is written with it."""
+    networks = [f"_{name}" for network in config.networks for name in network.beside_names()]
+    plain = [f"-{PLAIN}"] if config.ema.is_on and config.ema.save == "both" else []
+    return [*networks, *(f"{first}{second}" for first in plain for second in ["", *networks])]
+
+
+def with_beside(config: LoraConfig, name: str) -> list[str]:
+    """A LoRA file and those that are written with it."""
+    path = Path(name)
+    return [name, *(f"{path.stem}{beside}{path.suffix}" for beside in beside_names(config))]
 
 
 def destination_stem(config: LoraConfig) -> str:
@@ -197,13 +244,14 @@ def check_destination(config: LoraConfig) -> Iterator[Problem]:
     folder, stem = destination_folder(config, Path()), destination_stem(config)
     if folder.is_file():
         yield Problem("saving.destination", f"{folder} is a file, not a folder")
-    taken = sorted(path.name for path in folder.glob(f"{stem}*.safetensors") if _is_ours(path.stem, stem))
+    taken = sorted(path.name for path in folder.glob(f"{stem}*.safetensors") if _is_ours(config, path.stem, stem))
     if taken:
         yield Problem(
             "saving.destination", f"{taken[0]} is there already; choose another name or place, or allow replacing"
         )
 
 
-def _is_ours(name: str, stem: str) -> bool:
-    rest = name.removeprefix(stem)
-    return not rest or (rest.startswith("-") and rest[1:].removeprefix("step").isdecimal())
+def _is_ours(config: LoraConfig, name: str, stem: str) -> bool:
+    """Whether a run could write a LoRA of this name."""
+    beside = "|".join(map(re.escape, beside_names(config)))
+    return bool(re.fullmatch(rf"{re.escape(stem)}(-\d+|-step\d+|-best)?({beside})?", name))

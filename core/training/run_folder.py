@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 REQUESTS = ("stop", "sample", "save")
 CONTENTS = {
-    "run.toml", "run.lock", "manifest.json", "events.jsonl", "backups", "control", "samples", "tensorboard", "output",
-    "comparison.png",
+    "run.toml", "run.lock", "manifest.json", "prompts.json", "events.jsonl", "backups", "control", "samples", "tensorboard",
+    "output", "comparison.png",
 }  # fmt: skip
 """All that a workspace holds."""
+
+PROMPTS = "prompts.json"
+"""The prompts of the samples that were read from a file."""
 
 WRITING = ".writing-"
 """What the name of a file or folder begins with until it is whole."""
@@ -46,7 +49,7 @@ class State:
     network: dict[str, Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
-    progress: dict[str, int]
+    progress: dict[str, Any]
     more: dict[str, Any] = field(default_factory=dict)
 
 

@@ -48,7 +48,7 @@ from core.training.planning import (
     step_file,
     total_steps,
 )
-from core.training.previews import Preview, previews_of
+from core.training.previews import Preview, frozen_previews
 from core.training.rates import Rates
 from core.training.run_folder import RunFolder, State, read_backup_network
 from core.training.speed import Speed
@@ -212,12 +212,15 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     plan = batch_plan(config, frozen_manifest(config, folder, usage.cache.folder, report), accelerator.num_processes)
     check_plan(config, plan)
     check_words(config, plan)
-    previews = previews_of(config)
+    previews = frozen_previews(config, folder, report)
     read = {text for preview in previews for text in (preview.positive, preview.negative)}
     if any(part.dropout for part in config.parts.text().values()):
         read.add("")  # what an encoder reads whose caption is dropped
     prompts = PromptEncodings(read)
     model = base.empty_model(config)
+    objective = objective_of(config, base.family, model)
+    if problems := list(config.check_objective(objective.kind, model.prediction, model.zero_terminal_snr)):
+        raise SettingsError(problems)
     encoding = Encoding(config, base, accelerator, usage, report, folder.is_asked_to_stop, prompts)
     sources = encoding.prepare(model, plan)
     report(Phase(title="Loading the denoiser"))
@@ -231,7 +234,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
         base=base,
         model=model,
         network=network,
-        objective=objective_of(config, base.family, model),
+        objective=objective,
         plan=plan,
         batches=Loader(plan, sources, accelerator.process_index),
         texts=Texts(base.family, model, config.live_text(base.family.text_parts), prompts, accelerator.device),

@@ -10,6 +10,7 @@ from core.config.sections.parts import Parts, PartSettings
 from core.config.sections.sampling import SamplePrompt, Sampling
 from core.config.sections.saving import Saving
 from core.config.sections.training import Training
+from core.config.sections.validation import Validation
 
 __all__ = [
     "Base",
@@ -25,4 +26,5 @@ __all__ = [
     "Sampling",
     "Saving",
     "Training",
+    "Validation",
 ]

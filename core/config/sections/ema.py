@@ -8,6 +8,9 @@ from core.settings import Settings, setting
 
 Which = Literal["both", "ema", "plain"]
 
+PLAIN = "no-ema"
+"""What is put after the name of what shows or holds the plain weights, where another does the average."""
+
 _ON: dict[str, Any] = {"shown_if": {"where": ["device", "cpu"]}, "level": "advanced"}
 
 

@@ -326,28 +326,28 @@ def test_a_measurement_is_repeatable_and_follows_the_weights(make_run: MakeRun) 
     trained(run)
     told: list[Validated] = []
     run.report = lambda event: told.append(event) if isinstance(event, Validated) else None
-    validate(run, 1)
+    assert validate(run, Progress(step=1))
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    validate(run, 2)
+    assert not validate(run, Progress(step=2, best_step=1, best_loss=told[0].mean))
     assert torch.equal(before, torch.get_rng_state())
     assert run.model.parts["denoiser"].training
     train_step(run, Progress())
-    validate(run, 3)
+    validate(run, Progress(step=3))
     first, again, later = told
     assert first.losses == again.losses != later.losses
     assert (first.step, again.step, later.step) == (1, 2, 3)
 
 
 def test_the_measured_loss_is_the_mean_over_fixed_times(make_run: MakeRun) -> None:
-    run = make_run({"more_concepts": [MEASURED], "times": {"first": 0, "end": 800}})
+    run = make_run({"more_concepts": [MEASURED], "times": {"name": "uniform", "first": 0, "end": 800}})
     (draws,) = validation_batches(run.plan)[1][:1]
     batch = run.batches.batch_of(draws)
     assert batch.kinds == ["validation"] * len(draws)
     errors = []
     for place, time in enumerate((100, 300, 500, 700)):
         noise = torch.stack(
-            [torch.randn(4, *batch.latents.shape[-2:], generator=generator_for(run.seed, "validation noise", n, place))
+            [torch.randn(4, *batch.latents.shape[-2:], generator=generator_for(42, "validation noise", n, place))
              for n in batch.samples]
         )  # fmt: skip
         times = torch.full((len(draws),), time)
@@ -355,7 +355,7 @@ def test_the_measured_loss_is_the_mean_over_fixed_times(make_run: MakeRun) -> No
         with torch.no_grad():
             prediction = run.family.predict(run.model, noisy, times, run.conditions(batch))
         errors.append((prediction - noise).double().square().flatten(1).mean(1))
-    expected = torch.stack(errors).mean(0)
+    expected = torch.stack(errors, dim=1)
     measured = losses_of(run, batch)
     torch.testing.assert_close(measured.double(), expected, rtol=1e-5, atol=0)
     batch.mask = torch.full_like(batch.latents[:, :1], 0.5)
