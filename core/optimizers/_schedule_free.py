@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import Problem
 from core.optimizers._library import LibraryOptimizer
-from core.optimizers._zero_rates import leaving_out_zero_rates, named_as
+from core.optimizers._zero_rates import named_as
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -33,6 +33,18 @@ class ScheduleFree(LibraryOptimizer):
     def effective_rate(self, optimizer: Optimizer, group: Mapping[str, Any]) -> float:
         """With the library's own warm-up or rectification; that of the coming step before the first."""
         return float(group["scheduled_lr"] if group["k"] and group["lr"] else group["lr"])
+
+
+def own_warmup() -> Any:
+    """The setting of the library's own warm-up."""
+    return setting(
+        0,
+        "Warm-up",
+        "The rate grows over so many steps. As good as a warm-up of the schedule, which has the better choice.",
+        ge=0,
+        unit="steps",
+        level="advanced",
+    )
 
 
 def averaging_power() -> Any:
@@ -66,13 +78,13 @@ def check_interpolation(name: str, value: float) -> Iterator[Problem]:
 
 @cache
 def keeping_weights(cls: type[Optimizer]) -> type[Optimizer]:
-    """A class that is `cls`, but whose weights come back from `eval()` bit for bit; and rates of 0 move nothing.
+    """A class that is `cls`, but whose weights come back from `eval()` bit for bit.
 
     The library computes y from x again, whose last digits then differ: to save, or to draw a sample, would change what
     is trained. Here y is kept meanwhile. Weights in bf16 may have their z in fp32.
     """
 
-    class Keeping(leaving_out_zero_rates(cls)):
+    class Keeping(cls):
         _kept: list[Tensor] | None = None
 
         def eval(self) -> None:

@@ -83,3 +83,23 @@ def decoupled_decay(default: bool) -> Any:
 def bias_correction() -> Any:
     """The setting of Adam's correction of the beginning, for optimizers that leave it out."""
     return setting(False, "Bias correction", "Adam's: begins gently, as with a warm-up.", level="advanced")
+
+
+def squares_memory() -> Any:
+    """The setting of how long RMSprop remembers."""
+    return setting(
+        0.99, "Alpha", "How long the gradients' squares are remembered.", gt=0, lt=1, level="advanced", also=("alpha",)
+    )
+
+
+def lions_betas() -> Any:
+    """The setting of Lion's two betas."""
+    return setting(
+        [0.9, 0.99],
+        "Betas",
+        "How much of the remembered gradient goes into a step, and how long it is remembered.",
+        level="advanced",
+        min_length=2,
+        max_length=2,
+        also=("beta1", "beta2"),
+    )

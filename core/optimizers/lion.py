@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.errors import Problem
 from core.optimizers._library import LibraryOptimizer
-from core.optimizers._settings import check_betas
+from core.optimizers._settings import check_betas, lions_betas
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -21,20 +21,15 @@ class Lion(LibraryOptimizer):
     """
 
     label: ClassVar[str] = "Lion"
+    programs_call_it: ClassVar[tuple[str, ...]] = ("Lion", "LION")
     library: ClassVar[str] = "lion-pytorch"
     module: ClassVar[str] = "lion_pytorch"
     state_bytes_per_weight: ClassVar[float] = 4.0
+    fused_backward: ClassVar[bool] = True
     usual_rate: ClassVar[float] = 3e-5
 
     name: Literal["lion"] = "lion"
-    betas: list[float] = setting(
-        [0.9, 0.99],
-        "Betas",
-        "How much of the remembered gradient goes into a step, and how long it is remembered.",
-        level="advanced",
-        min_length=2,
-        max_length=2,
-    )
+    betas: list[float] = lions_betas()
     weight_decay: float = setting(
         0.0,
         "Weight decay",

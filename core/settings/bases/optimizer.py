@@ -27,6 +27,14 @@ class Availability:
     instead: str = ""
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One line of a self-test, in the user's words. passed: whether it is as it should be."""
+
+    text: str
+    passed: bool = True
+
+
 class OptimizerConfig(Settings):
     """How the weights are changed at each step."""
 
@@ -53,9 +61,14 @@ class OptimizerConfig(Settings):
         return Availability(True)
 
     @classmethod
-    def self_test(cls, device: str) -> Availability:
-        """Whether it really works on `device`. A broken library can end the process: call it in one of its own."""
-        return cls.availability(device)
+    def library_findings(cls, device: str) -> list[Finding]:
+        """Whether its library's compiled code fits `device`. Imports the library; may raise what that raises."""
+        return []
+
+    @classmethod
+    def like(cls) -> OptimizerConfig | None:
+        """One that takes the same steps with fp32 state, to compare with in a self-test; None if there is none."""
+        return None
 
     def state_bytes(self) -> float:
         """Memory for its state with these settings, in bytes for each trained weight of a large matrix in fp32."""
