@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from core.contracts import Prediction
 
@@ -65,6 +65,7 @@ class Diffusion:
     prediction: Prediction = "epsilon"
     first: int = 0
     end: int = TIMES
+    _copies: dict[device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def times_at(self, fractions: Tensor) -> Tensor:
         """Times, int64: each of them stands for an equal part of the fractions."""
@@ -98,8 +99,20 @@ class Diffusion:
 
     def snr(self, times: Tensor) -> Tensor:
         """alpha / (1 - alpha), fp32; 0 at the last time of a schedule with zero terminal SNR."""
-        alphas = self.alphas_cumprod[times.cpu()].to(times.device)
+        alphas = self._alphas(times)
         return alphas / (1 - alphas)
+
+    def offset_share(self, times: Tensor) -> Tensor:
+        """How strong a noise offset is at each time beside the last one's, B: psi of generalised offset noise.
+
+        sqrt(SNR_T / SNR_t). Kutsuna 2024 (Generalized Diffusion Model with Adjusted Offset Noise), balanced strategy:
+        the offset diffuses together with the noise, by gamma_t at each step, so that it is psi_t in the noisy picture
+        and phi_t in what removes a step's noise, and gamma_t is chosen for phi_t = psi_t. The sums of Algorithm 1 then
+        are (1 - alpha) / alpha but for a constant. OneTrainer leaves a factor of sqrt(alpha) out where it takes psi
+        from these sums, and so weakens the offset at all but the last times; its phi and psi aren't equal.
+        """
+        last = self.alphas_cumprod[-1:]
+        return ((last / (1 - last)).to(times.device) / self.snr(times)).sqrt()
 
     @property
     def ends_in_noise(self) -> bool:
@@ -113,9 +126,13 @@ class Diffusion:
         first, end = self.first * count // TIMES, self.end * count // TIMES
         return min(first, count - 1), max(end, first + 1)
 
+    def _alphas(self, times: Tensor) -> Tensor:
+        if times.device not in self._copies:  # kept, lest each look-up wait for a copy
+            self._copies[times.device] = self.alphas_cumprod.to(times.device)
+        return self._copies[times.device][times]
+
     def _scales(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alphas = self.alphas_cumprod[times.cpu()].to(like.device)
-        alphas = alphas.reshape(-1, *[1] * (like.dim() - 1))
+        alphas = self._alphas(times).to(like.device).reshape(-1, *[1] * (like.dim() - 1))
         return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)
 
 

@@ -26,7 +26,7 @@ class Huber(ThresholdLoss):
     shape: Literal["smooth", "exact"] = setting(
         "smooth",
         "Shape",
-        "smooth: bends gently, as kohya's. exact: a parabola that goes over into a line, half as high, as OneTrainer's.",
+        "smooth: bends gently, as kohya's. exact: a parabola that becomes a line, half as high, as OneTrainer's.",
         level="advanced",
     )
 

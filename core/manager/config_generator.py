@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from core.config.lora import LoraConfig
+from core.config.sections import Base
 from core.config.toml_file import read_toml, to_data, to_toml
 from core.contracts import Family
 from core.devices import Machine, detect
 from core.errors import OchreError, Problem, SettingsError, WorkspaceError
-from core.manager.found_family import found_family
+from core.manager.found_family import found_family, found_model
 from core.manager.optimizer_registry import OptimizerRegistry
 from core.registry import registry
 from core.settings.checks import validate
@@ -146,8 +147,21 @@ def _beyond(family: type[Family], config: LoraConfig) -> Iterator[Problem]:
             yield Problem(path, f"{family.label} has no such part; switch it off", {path: "no"})
     told = {problem.path for problem in config.check_parts(("denoiser",))}  # before the family was known
     yield from (problem for problem in config.check_parts(family.trains) if problem.path not in told)
+    yield from config.check_objective(family.objective_kind, *_noising(config.base))
     if config.base.clip_skip > 1 and len(family.text_parts) > 1:  # with several encoders the layers are fixed
         yield Problem("base.clip_skip", f"{family.label} has no CLIP skip; set it to 1", {"base.clip_skip": 1})
+
+
+def _noising(base: Base) -> tuple[str | None, bool | None]:
+    """What the base model predicts, and whether its last time is noise alone; None where it can't be told."""
+    found = found_model(base.source)
+    prediction = (found.prediction or "epsilon") if found else None
+    ends_in_noise = found.zero_terminal_snr if found else None
+    if base.prediction != "detect":
+        prediction = base.prediction
+    if base.zero_terminal_snr != "detect":
+        ends_in_noise = base.zero_terminal_snr == "yes"
+    return prediction, ends_in_noise
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:

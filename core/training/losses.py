@@ -11,7 +11,7 @@ from torch import Tensor
 from core.contracts import Batch
 from core.objectives import Objective
 from core.settings.bases import LossConfig
-from core.training.noise import draw_noise, draw_times, perturbed
+from core.training.noise import draw_noise, draw_perturbation, draw_times
 
 if TYPE_CHECKING:
     from core.training.setup import Run
@@ -25,7 +25,10 @@ def sample_losses(run: Run, batch: Batch) -> Tensor:
     objective, clean = run.objective, batch.latents.to(run.device)
     times = draw_times(run, batch)
     noise = draw_noise(run, batch, times)
-    noisy = objective.add_noise(clean, perturbed(run, batch, noise), times)
+    perturbation = draw_perturbation(run, batch)
+    times, noise = times.to(run.device), noise.to(run.device)
+    added = noise if perturbation is None else noise + perturbation.to(run.device)
+    noisy = objective.add_noise(clean, added, times)
     with run.accelerator.autocast():
         conditions = run.conditions(batch)
         run.network.before_step(objective.level(times))

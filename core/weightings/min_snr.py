@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class MinSnr(WeightingConfig):
     """min(SNR, gamma) / SNR for epsilon, min(SNR, gamma) / (SNR + 1) for v-prediction.
 
-    Efficient Diffusion Training via Min-SNR Weighting Strategy, Hang et al. 2023, section 3.4.
+    Efficient Diffusion Training via Min-SNR Weighting Strategy, Hang et al. 2023, section 3.4. For v-prediction it goes
+    to 0 with the SNR, so that the noisiest times of a base with zero terminal SNR are hardly trained; that is the
+    paper's (it is min(SNR, gamma) on the error of the picture itself), and its authors' own code has it.
     """
 
     label: ClassVar[str] = "Min-SNR"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from core.errors import Problem
@@ -49,7 +50,7 @@ class TimesConfig(Settings):
     shift: float = setting(
         1.0,
         "Shift",
-        "Above 1: noisier times more often, for large pictures; below 1: cleaner ones. t becomes s t / (1 + (s - 1) t).",
+        "Above 1: noisier times more often, for large pictures; below 1: cleaner ones. s t / (1 + (s - 1) t).",
         gt=0,
         le=1000,
         level="advanced",
@@ -131,7 +132,7 @@ def density(times: TimesConfig, height: int, width: int, bins: int) -> list[floa
         fraction = (edge / bins * SCALE - times.first) / (times.end - times.first)
         below.append(times.share_below(shifted(min(1.0, max(0.0, fraction)), back)))
     below[0], below[-1] = 0.0, 1.0
-    return [(after - before) * bins for before, after in zip(below, below[1:], strict=False)]
+    return [(after - before) * bins for before, after in pairwise(below)]
 
 
 def inverted(function: Callable[[float], float], value: float) -> float:
