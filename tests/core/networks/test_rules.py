@@ -41,14 +41,12 @@ def rules(*several: dict[str, Any]) -> list[Rule]:
 
 
 def test_later_rules_win_setting_by_setting(family: Any) -> None:
-    found = sizes(
-        family,
-        Lora(
-            rank=8,
-            alpha=4.0,
-            rules=rules({"blocks": "IN04-IN08, MID", "rank": 2}, {"pattern": r"attn2\.to_k", "alpha": 1.0}, {"blocks": "MID", "rank": 3}),
-        ),
-    )  # fmt: skip
+    several = rules(
+        {"blocks": "IN04-IN08, MID", "rank": 2},
+        {"pattern": r"attn2\.to_k", "alpha": 1.0},
+        {"blocks": "MID", "rank": 3},
+    )
+    found = sizes(family, Lora(rank=8, alpha=4.0, rules=several))
     for name, (rank, alpha) in found.items():
         inside = re.search(r"down_blocks", name) is not None  # IN00 to IN03 have no attention in SDXL
         expected = 3 if "mid_block" in name else 2 if inside else 8
@@ -85,9 +83,8 @@ def test_layers_that_are_not_trained_are_left_alone(family: Any) -> None:
 def test_convolutions_have_a_rule_of_their_own(family: Any) -> None:
     """A rule's rank is that of every layer it matches: a pattern tells convolutions from the rest."""
     pattern = r"(conv1|conv2|samplers\.0\.conv)$"
-    network = Locon(
-        rank=8, conv_rank=4, rules=rules({"blocks": "OUT02", "rank": 6}, {"blocks": "OUT02", "pattern": pattern, "rank": 3})
-    )  # fmt: skip
+    several = rules({"blocks": "OUT02", "rank": 6}, {"blocks": "OUT02", "pattern": pattern, "rank": 3})
+    network = Locon(rank=8, conv_rank=4, rules=several)
     found = sizes(family, network)
     assert {rank for name, (rank, _) in found.items() if re.search(r"up_blocks\.0.*(conv1|conv2)$", name)} == {3, 4}
     assert found["denoiser.up_blocks.0.upsamplers.0.conv"][0] == 3
@@ -181,10 +178,10 @@ def test_an_optimizer_steps_each_group_at_its_rate(family: Any) -> None:
         for parameter in group["params"]:
             parameter.grad = torch.ones_like(parameter)
     torch.optim.SGD(groups).step()
-    moved = {
-        group["name"]: {round(float(d), 6) for old, p in zip(olds, group["params"], strict=True) for d in (old - p.detach()).flatten()}
-        for group, olds in zip(groups, before, strict=True)
-    }  # fmt: skip
+    moved: dict[str, set[float]] = {group["name"]: set() for group in groups}
+    for group, olds in zip(groups, before, strict=True):
+        for old, parameter in zip(olds, group["params"], strict=True):
+            moved[group["name"]] |= {round(step, 6) for step in (old - parameter.detach()).flatten().tolist()}
     assert moved == {
         "denoiser": {0.01},
         "denoiser up": {0.1},
@@ -205,10 +202,14 @@ def test_an_optimizer_steps_each_group_at_its_rate(family: Any) -> None:
         ({"pattern": "(", "rank": 4}, "rules.0.pattern", "no regular expression"),
         ({"blocks": "MID"}, "rules.0", "changes nothing"),
         ({"blocks": "MID", "train": False, "rank": 4}, "rules.0.train", "have no rank"),
-        ({"blocks": "MID", "learning_rate": 1e-4, "learning_rate_factor": 2.0}, "rules.0.learning_rate_factor", "beside"),
+        (
+            {"blocks": "MID", "learning_rate": 1e-4, "learning_rate_factor": 2.0},
+            "rules.0.learning_rate_factor",
+            "beside",
+        ),
         ({"blocks": "MID", "learning_rate_factor": 0.0}, "rules.0.learning_rate_factor", "greater than 0"),
     ],
-)  # fmt: skip
+)
 def test_problems_are_found_before_the_start(rule: dict[str, Any], path: str, words: str) -> None:
     _, problems = validate(Lora, {"name": "lora", "rules": [rule]})
     assert [problem.path for problem in problems] == [path]
