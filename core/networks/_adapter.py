@@ -20,7 +20,7 @@ from core.settings import setting
 from core.settings.bases import NetworkConfig
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from core.networks._attached import Target
     from core.networks._modules.change import Change
@@ -83,6 +83,10 @@ class Adapter(LayerChoice, NetworkConfig):
     def scaled(self, rank: int, alpha: float) -> float:
         """The alpha with which alpha / rank, which every program calculates, is this run's scale."""
         return alpha
+
+    def at_levels(self, levels: Tensor) -> Any:
+        """What the denoiser's modules are told before each prediction (`Change.at`). levels: see `before_step`."""
+        return None
 
     def up_ratio(self, part: Part) -> float:
         """How many times faster LoRA+ lets the up matrices of a part learn."""

@@ -64,8 +64,7 @@ class Attached:
         """The trained module of a layer, on its device; its buffers (alpha ...) stay fp32."""
         module = self._adapter.make(target.path, target.layer, target.rank, target.alpha)
         module.to(device=target.layer.weight.device, dtype=torch.float32)  # type: ignore[arg-type]
-        for parameter in module.parameters():
-            parameter.data = parameter.data.to(DTYPES[self._adapter.weight_dtype])
+        module.hold_in(DTYPES[self._adapter.weight_dtype])
         return module
 
     def modules(self) -> Mapping[Part, nn.Module]:
@@ -99,7 +98,11 @@ class Attached:
                 module.apply_to()
 
     def before_step(self, levels: Tensor) -> None:
-        """Nothing to do."""
+        """Tell the denoiser's modules the noise levels, if the algorithm goes by them."""
+        at = self._adapter.at_levels(levels)
+        if at is not None:
+            for module in self._modules.get("denoiser", nn.ModuleDict()).children():
+                module.at = at  # type: ignore[assignment]
 
     def after_step(self) -> None:
         """Nothing to do."""
@@ -118,9 +121,10 @@ class Attached:
     def state(self) -> dict[str, Tensor]:
         """The trained weights: `part.path.weight` -> tensor."""
         return {
-            f"{part}.{name}": parameter.detach()
+            f"{part}.{key}.{name}": tensor
             for part, modules in self._modules.items()
-            for name, parameter in modules.named_parameters()
+            for key, module in modules.items()
+            for name, tensor in module.trained().items()  # type: ignore[operator]
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

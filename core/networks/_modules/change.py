@@ -23,6 +23,10 @@ class Change(LycorisBaseModule):
 
     training: bool
     shape: tuple[int, ...]
+    device: torch.device
+    op: Any
+    at: Any = None
+    """What `Adapter.at_levels` made of the noise levels of the batch that comes."""
 
     def __init__(
         self,
@@ -65,7 +69,24 @@ class Change(LycorisBaseModule):
         """The tensors by which other programs know this change: suffix -> tensor."""
         return self.state_dict()
 
+    def hold_in(self, dtype: torch.dtype) -> None:
+        """Hold the trained weights in a precision. Buffers (alpha ...) stay as they are."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.to(dtype)
+
+    def trained(self) -> dict[str, Tensor]:
+        """What a backup holds of it."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
     # -- what they share
+
+    def apply_to(self, **kwargs: Any) -> None:
+        """Put it on the layer."""
+        LycorisBaseModule.apply_to(self)
+
+    def restore(self) -> None:
+        """Take it off the layer."""
+        LycorisBaseModule.restore(self)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output with the change added; without it for the share of calls that module dropout says."""

@@ -22,6 +22,11 @@ class LowRankChange(Rebuilt, LoConModule):
     samples share, each call.
     """
 
+    lora_down: Any
+    lora_up: Any
+    lora_mid: Any
+    tucker: bool
+
     def __init__(self, name: str, layer: Any, **options: Any) -> None:
         super().__init__(name, layer, bypass_mode=True, **options)
 
@@ -60,7 +65,7 @@ class LowRankChange(Rebuilt, LoConModule):
         up = self.lora_up.weight.float()
         if kept is not None:
             up = up * kept.reshape(1, -1, *[1] * (up.dim() - 2))
-        mid = self.lora_mid.weight.float() if self.tucker else None
+        mid: Any = self.lora_mid.weight.float() if self.tucker else None
         return diff_weight(self.lora_down.weight.float(), up, mid, gamma=self.scale) * self.scalar
 
     def factors(self) -> tuple[Tensor, Tensor] | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from core.networks._modules.change import Change, exact, working_dtype
 
@@ -22,6 +21,9 @@ class Rebuilt(Change):
 
     wd: bool
     wd_on_out: bool
+    scale: float
+    scalar: Tensor
+    lora_dim: int
 
     def __init__(self, name: str, layer: Any, **options: Any) -> None:
         super().__init__(name, layer, **options)
@@ -30,13 +32,24 @@ class Rebuilt(Change):
         if self.wd:  # the very norm by which `decomposed` divides, so that a new network changes nothing
             self.dora_scale = nn.Parameter(self._norm(self.base_weight.float()))
 
+    def hold_in(self, dtype: torch.dtype) -> None:
+        """DoRA's sizes stay fp32: rounded, they would change every row at once."""
+        sizes = self.dora_scale.data if self.wd else None
+        super().hold_in(dtype)
+        if sizes is not None:
+            self.dora_scale.data = sizes
+
     def update(self, kept: Tensor | None) -> Tensor:
         """dW, of the layer's shape, fp32. kept: what rank dropout leaves in."""
         raise NotImplementedError
 
     def ranks(self) -> int:
-        """How many there are for rank dropout to choose from."""
+        """How many there are for rank dropout to choose from: by default the weight's rows, as with LyCORIS."""
         return self.shape[0]
+
+    def rows(self, update: Tensor, kept: Tensor | None) -> Tensor:
+        """The update's rows that rank dropout leaves in."""
+        return update if kept is None else update * kept.reshape(-1, *[1] * (update.dim() - 1))
 
     def change(self, x: Tensor, y: Tensor) -> Tensor:
         kept = self.kept(self.ranks())
@@ -77,7 +90,7 @@ class _ApplyRebuilt(torch.autograd.Function):
         return module.apply_weight(x, rebuild())
 
     @staticmethod
-    def backward(ctx: FunctionCtx | Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *trained = ctx.saved_tensors
         grad = grads[0].to(ctx.dtype)
         with torch.enable_grad():
