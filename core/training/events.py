@@ -71,8 +71,8 @@ class Validated(Event):
     """What isn't learned is measured: mean squared errors, without weightings.
 
     losses: concept -> that of its pictures. mean: of all. levels: noise level in thousandths -> of all at that level.
-    ema_losses, ema_mean: with the average of the weights, where one is kept. best: whether the weights that the main
-    file holds were never better.
+    ema_losses, ema_mean: with the average of the weights, where one is kept. judged: that mean of the two that is of
+    the weights which the main file holds. best: whether these were never better.
     """
 
     kind: ClassVar[str] = "validated"
@@ -82,6 +82,7 @@ class Validated(Event):
     levels: dict[str, float] = field(default_factory=dict)
     ema_losses: dict[str, float] = field(default_factory=dict)
     ema_mean: float | None = None
+    judged: float | None = None
     best: bool = False
 
 
@@ -117,6 +118,15 @@ class Saved(Event):
     path: str
     why: str = "end"
     beside: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Deleted(Event):
+    """Files that the run had saved on the way are gone, as newer ones are there."""
+
+    kind: ClassVar[str] = "deleted"
+    step: int
+    paths: list[str]
 
 
 @dataclass(kw_only=True)

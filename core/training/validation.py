@@ -51,7 +51,8 @@ def validate(run: Run, progress: Progress) -> bool:
     best = progress.best_loss is None or mean < progress.best_loss
     if best:
         progress.best_step, progress.best_loss = progress.step, mean
-    told = Validated(step=progress.step, losses=plain.concepts, mean=plain.mean, levels=plain.levels, best=best)
+    told = Validated(step=progress.step, losses=plain.concepts, mean=plain.mean, levels=plain.levels)
+    told.judged, told.best = mean, best
     if average:
         told.ema_losses, told.ema_mean = average.concepts, average.mean
     run.report(told)
