@@ -11,6 +11,7 @@ from core.dataset.kohya.page import kohya_page
 from core.manager.profile_manager import Kind, Profile, ProfileManager
 from core.registry import registry
 from core.settings.docs import settings_page
+from scripts.settings_audit import audit_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 _WORDS = {
@@ -42,6 +43,7 @@ def out_of_date() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(LoraConfig, "The settings of a LoRA's run.toml"),
         DOCS / "profiles.md": profiles_page(ProfileManager()),
         DOCS / "import_kohya.md": kohya_page(),
+        DOCS / "settings-audit.md": audit_page(),
     }
     return {path: text for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
 
