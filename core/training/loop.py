@@ -16,7 +16,7 @@ from core.devices import used_host_memory
 from core.devices.torch_device import peak_memory
 from core.errors import OchreError, TrainingError
 from core.training.ema import weights_of
-from core.training.events import BackedUp, Finished, Message, Phase, Saved, Step, Stopped
+from core.training.events import BackedUp, Deleted, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
 from core.training.planning import best_file
@@ -189,7 +189,14 @@ def save(run: Run, progress: Progress, path: Path, why: str) -> None:
     for suffix, weights in weights_of(run.ema, run.config.ema.save):
         with run.stepping.evaluating(), weights:
             files += write_lora(run, path.with_stem(f"{path.stem}-{suffix}" if suffix else path.stem), progress)
-    run.report(Saved(step=progress.step, path=str(path), why=why, beside=[str(file) for file in files[1:]]))
+    main, *beside = (str(file.absolute()) for file in files)
+    saved = Saved(step=progress.step, path=main, why=why, beside=beside)
+    run.report(saved)
+    deleted, failed = run.kept.add(saved)
+    if deleted:
+        run.report(Deleted(step=progress.step, paths=deleted))
+    for text in failed:
+        run.report(Message(level="warning", text=f"Not deleted: {text}"))
 
 
 def back_up(run: Run, progress: Progress) -> Path:

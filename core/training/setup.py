@@ -33,6 +33,7 @@ from core.training.due import due
 from core.training.ema import Ema
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
 from core.training.events import Event, Phase
+from core.training.keeping import Kept
 from core.training.loop import Progress
 from core.training.networks import Networks
 from core.training.new_words import check_words
@@ -85,6 +86,7 @@ class Run:
         self.rates = Rates(self.config, self.optimizer, run_length(self.config, self.plan), self._epoch_ends)
         self.stepping = stepping_of(self.config, self.optimizer, self.accelerator.scaler)
         self.ema = Ema(self.parameters, self.config.ema) if self.config.ema.is_on else None
+        self.kept = Kept(self.config.saving.keep_last, self.folder.events_path)
         self._files = dict(output_files(self.config, self.plan))
         saving, sampling = self.config.saving, self.config.sampling
         self._saving_due = due(saving.every, saving.skip_first, self._epoch_ends)

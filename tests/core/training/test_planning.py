@@ -19,6 +19,7 @@ from core.training.planning import (
     epoch_ends,
     output_files,
     run_length,
+    told_files,
     total_steps,
 )
 
@@ -82,6 +83,46 @@ def test_files_are_named_as_kohya_names_them_and_the_last_is_the_result() -> Non
 
 
 @pytest.mark.parametrize(
+    ("saving", "files"),
+    [
+        ({"every": "1 epoch, 3 steps"}, [(3, "cat-000001"), (6, "cat-000002"), (9, "cat-000003")]),
+        ({"every": "4 steps", "skip_first": "5 steps"}, [(8, "cat-step00000008")]),
+        ({"every": "1 epoch", "skip_first": "2 epochs"}, [(6, "cat-000002"), (9, "cat-000003")]),
+        ({"every": "1 epoch", "skip_first": "9 epochs"}, []),
+        ({"every": "10 minutes"}, []),
+        ({"every": "never"}, []),
+    ],
+)
+def test_what_is_written_on_the_way_has_one_name_a_step(saving: dict[str, str], files: list[tuple[int, str]]) -> None:
+    """Where an epoch's file and a step's are due, the epoch's."""
+    job = config(saving={"name": "cat", **saving})
+    *found, last = output_files(job, batch_plan(job, pictures()))
+    assert found == [(step, f"{name}.safetensors") for step, name in files]
+    assert last == (12, "cat.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"saving": {"every": "1 epoch", "keep_last": 1}}, ["3 on the way, of which the last 1 stay", "cat-000003"]),
+        ({"saving": {"every": "90 seconds"}}, ["cat-step* (about every 90 seconds)"]),
+        ({"saving": {"every": "2 hours, 2 epochs"}}, ["cat-000002", "cat-step* (about every 2 hours)"]),
+        ({"validation": {"save_best": True}}, ["cat-best"]),
+        ({"ema": {"where": "cpu"}}, ["cat", "cat-no-ema"]),
+        ({"ema": {"where": "cpu", "save": "ema"}, "validation": {"save_best": True}}, ["cat-best"]),
+        (
+            {"ema": {"where": "cpu"}, "validation": {"save_best": True}, "saving": {"every": "3 epochs"}},
+            ["cat-000003", "cat-000003-no-ema", "cat-best", "cat-best-no-ema", "cat", "cat-no-ema"],
+        ),
+    ],
+)
+def test_check_tells_what_is_written(changes: dict[str, Any], told: list[str]) -> None:
+    job = config(**{**changes, "saving": {"name": "cat", **changes.get("saving", {})}})
+    lines = list(told_files(job, batch_plan(job, pictures())))
+    assert [line.replace(".safetensors", "") for line in lines] == ([*told, "cat"] if "cat" not in told else told)
+
+
+@pytest.mark.parametrize(
     ("destination", "folder", "name"),
     [("", "output", "cat"), ("loras", "loras", "cat"), ("loras/dog.safetensors", "loras", "dog")],
 )
@@ -91,7 +132,9 @@ def test_the_destination_is_a_folder_or_a_file(destination: str, folder: str, na
     assert output_files(job, batch_plan(job, pictures()))[-1][1] == f"{name}.safetensors"
 
 
-@pytest.mark.parametrize("taken", ["cat.safetensors", "cat-000002.safetensors", "cat-step00000005.safetensors"])
+@pytest.mark.parametrize(
+    "taken", ["cat.safetensors", "cat-000002.safetensors", "cat-step00000005.safetensors", "cat-best.safetensors"]
+)
 def test_what_would_be_overwritten_is_told(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).touch()
     (problem,) = check_destination(config(saving={"name": "cat", "destination": str(tmp_path)}))
@@ -103,3 +146,10 @@ def test_other_files_stand_in_nobodys_way(tmp_path: Path) -> None:
     for name in ("cat2.safetensors", "cat-old.safetensors", "dog.safetensors", "cat.txt"):
         (tmp_path / name).touch()
     assert not list(check_destination(config(saving={"name": "cat", "destination": str(tmp_path)})))
+
+
+def test_files_beside_are_ours_where_they_would_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cat-000002-no-ema.safetensors").touch()
+    saving = {"name": "cat", "destination": str(tmp_path)}
+    assert not list(check_destination(config(saving=saving)))
+    assert list(check_destination(config(saving=saving, ema={"where": "cpu"})))
