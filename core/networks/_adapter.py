@@ -92,6 +92,10 @@ class Adapter(LayerChoice, NetworkConfig):
         """How many times faster LoRA+ lets the up matrices of a part learn."""
         return 1.0
 
+    def norm_limit(self) -> float:
+        """The largest norm that a layer's update may have; 0: any."""
+        return 0.0
+
     def targets(self, model: Model, parts: Mapping[Part, PartLayers]) -> dict[Part, list[Target]]:
         """The layers of each part that are changed, in the model's order."""
         from core.networks._attached import Target

@@ -14,6 +14,7 @@ from core.contracts import Model, Part
 from core.errors import OchreError
 from core.networks._groups import optimizer_groups
 from core.networks._modules.change import Change
+from core.networks._norms import Limited, limit_norms
 from core.networks._rules import Said
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Attached:
         """targets: the layers of each part that are changed."""
         self._adapter = adapter
         self._modules: dict[Part, nn.ModuleDict] = {}
+        self._limited: Limited | None = None
         self._targets = {(part, _key(target.path)): target for part, found in targets.items() for target in found}
         for part, layers in targets.items():
             self._modules[part] = self._attach(model.parts[part], layers)
@@ -105,14 +107,20 @@ class Attached:
                 module.at = at  # type: ignore[assignment]
 
     def after_step(self) -> None:
-        """Nothing to do."""
+        """Scale the updates down that became larger than the limit."""
+        if limit := self._adapter.norm_limit():
+            every = [module for modules in self._modules.values() for module in modules.values()]
+            self._limited = limit_norms(every, limit)
 
     def norms(self) -> dict[str, float]:
-        """The norm of each part's trained weights."""
-        return {
-            part: float(torch.stack([p.detach().float().norm() for p in modules.parameters()]).norm())
+        """The norm of each part's trained weights; with a limit of norms, also what it did in the last step."""
+        found = {
+            part: float(
+                torch.stack([p.detach().float().norm() for p in modules.parameters() if p.requires_grad]).norm()
+            )
             for part, modules in self._modules.items()
         }
+        return found | (self._limited.curves() if self._limited else {})
 
     def beside(self, lora_name: Callable[[Part, str], str]) -> dict[str, dict[str, Tensor]]:
         """No further files."""

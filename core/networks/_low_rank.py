@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.networks._adapter import Ranked
 from core.networks._groups import LoraPlus
+from core.networks._norms import NormLimit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class LowRank(LoraPlus, Ranked):
+class LowRank(LoraPlus, NormLimit, Ranked):
     """A low-rank update of layers: W x + alpha / rank * up(down(x)) (Hu et al. 2021, section 4.1)."""
 
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:

@@ -54,6 +54,10 @@ class Change(LycorisBaseModule):
         """The change of the layer's weight, of its shape, fp32, without dropout: what the saved file does."""
         raise NotImplementedError
 
+    def plain_difference(self) -> Tensor:
+        """The difference before its decomposition, if it has one: what a limit of norms measures."""
+        return self.difference()
+
     def bias_difference(self) -> Tensor | None:
         """The change of the layer's bias, fp32; None where it is left alone."""
         return None

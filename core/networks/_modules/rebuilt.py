@@ -59,6 +59,10 @@ class Rebuilt(Change):
     def difference(self) -> Tensor:
         return self.rebuilt(None)
 
+    def plain_difference(self) -> Tensor:
+        with exact(self.device):
+            return self.update(None).reshape(self.shape)
+
     def rebuilt(self, kept: Tensor | None) -> Tensor:
         """The change of the weight, fp32."""
         with exact(self.device):
