@@ -12,7 +12,7 @@ from pathlib import Path
 from core.devices import Machine
 from core.errors import Problem
 from core.registry import registry
-from core.settings.bases import Availability, NetworkConfig, OptimizerConfig
+from core.settings.bases import Availability, Finding, NetworkConfig, OptimizerConfig
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +22,42 @@ _TIMEOUT = 180  # seconds; importing torch and bitsandbytes on a busy machine ta
 
 @dataclass(frozen=True)
 class OptimizerEntry:
-    """An optimizer. state_bytes_per_weight: memory for its state, in bytes for each trained weight."""
+    """An optimizer.
+
+    state_bytes_per_weight: memory for its state with the default settings, in bytes for each trained weight.
+    has_self_test: whether it runs compiled code of its library, so that a trial of it tells more than `availability`.
+    also: what other programs call it.
+    """
 
     name: str
     label: str
     availability: Availability
+    library: str
+    needs_gpu: bool
     state_bytes_per_weight: float
+    has_self_test: bool
+    also: tuple[str, ...]
     description: str
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What a trial of an optimizer on a device found, line by line."""
+
+    name: str
+    label: str
+    device: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as it should be."""
+        return all(finding.passed for finding in self.findings)
+
+    def lines(self) -> list[str]:
+        """The report as text."""
+        marks = {True: "ok", False: "not ok"}
+        return [f"{marks[finding.passed]}: {finding.text}" for finding in self.findings]
 
 
 @dataclass(frozen=True)
@@ -50,7 +79,17 @@ class OptimizerRegistry:
     def entries(self) -> list[OptimizerEntry]:
         """Every optimizer. Quick: libraries are looked for, not imported."""
         return [
-            OptimizerEntry(name, cls.label, self.check(name), cls.state_bytes_per_weight, _summary(cls))
+            OptimizerEntry(
+                name=name,
+                label=cls.label,
+                availability=self.check(name),
+                library=getattr(cls, "library", "torch"),
+                needs_gpu=cls.needs_gpu,
+                state_bytes_per_weight=cls.state_bytes_per_weight,
+                has_self_test=cls.native,
+                also=cls.programs_call_it,
+                description=_summary(cls),
+            )
             for name, cls in registry("optimizers").all().items()
         ]
 
@@ -66,9 +105,22 @@ class OptimizerRegistry:
         """
         optimizer: type[OptimizerConfig] = registry("optimizers").get(name)
         availability = optimizer.availability(self.machine.torch_type)
-        if deep and optimizer.native and availability.works:
-            return self._try(optimizer, name)
-        return availability
+        if not (deep and optimizer.native and availability.works):
+            return availability
+        failed = next((finding for finding in self.self_test(name).findings if not finding.passed), None)
+        if failed is None:
+            return availability
+        library = getattr(optimizer, "library", "torch")
+        reason = f"{library} is installed, but {optimizer.label} doesn't work on this machine: {failed.text}."
+        return Availability(False, reason, getattr(optimizer, "instead", "adamw"))
+
+    def self_test(self, name: str) -> SelfTest:
+        """Try an optimizer in a process of its own, which may crash or hang; 5 to 30 seconds. KeyError as `check`."""
+        optimizer: type[OptimizerConfig] = registry("optimizers").get(name)
+        device = self.machine.torch_type
+        availability = optimizer.availability(device)
+        found = _tried(name, device) if availability.works else [Finding(availability.reason, False)]
+        return SelfTest(name, optimizer.label, device, tuple(found))
 
     def problem(self, name: str, deep: bool = False) -> Problem | None:
         """What is wrong with choosing an optimizer here, with the one that replaces it; None if it works."""
@@ -79,22 +131,19 @@ class OptimizerRegistry:
         message = f"{availability.reason} {instead.label} does the same job here."
         return Problem("optimizer.name", message, {"optimizer": instead().model_dump(exclude_none=True)})
 
-    def _try(self, optimizer: type[OptimizerConfig], name: str) -> Availability:
-        """The answer of `self_test` in a process of its own, which may crash or hang."""
-        instead = getattr(optimizer, "instead", "adamw")
-        command = [sys.executable, "-m", "core.optimizers._self_test", name, self.machine.torch_type]
-        try:
-            run = subprocess.run(
-                command, cwd=_OCHRE, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT
-            )
-        except subprocess.TimeoutExpired:
-            reason = f"{optimizer.label} doesn't work on this machine: a trial of it didn't end within {_TIMEOUT} s."
-            return Availability(False, reason, instead)
-        if run.returncode == 0:
-            return Availability(**json.loads(run.stdout.splitlines()[-1]))
-        log.warning("the trial of %s ended with %s: %s", name, run.returncode, run.stderr[-2000:])
-        how = f"signal {-run.returncode}" if run.returncode < 0 else f"status {run.returncode}"
-        return Availability(False, f"{optimizer.label} doesn't work on this machine: it crashed ({how}).", instead)
+
+def _tried(name: str, device: str) -> list[Finding]:
+    """What a trial in a process of its own finds."""
+    command = [sys.executable, "-m", "core.optimizers._self_test", name, device]
+    try:
+        run = subprocess.run(command, cwd=_OCHRE, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return [Finding(f"a trial of it didn't end within {_TIMEOUT} s", False)]
+    if run.returncode == 0:
+        return [Finding(**line) for line in json.loads(run.stdout.splitlines()[-1])]
+    log.warning("the trial of %s ended with %s: %s", name, run.returncode, run.stderr[-2000:])
+    how = f"signal {-run.returncode}" if run.returncode < 0 else f"status {run.returncode}"
+    return [Finding(f"it crashed ({how})", False)]
 
 
 def _summary(cls: type) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from core.contracts import Part
 from core.errors import Problem
 from core.optimizers._library import LibraryOptimizer
+from core.optimizers._settings import weight_decay
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ class Adafactor(LibraryOptimizer):
     """Keeps rows and columns of its state, not each number: hardly any memory (Shazeer and Stern 2018)."""
 
     label: ClassVar[str] = "Adafactor"
+    programs_call_it: ClassVar[tuple[str, ...]] = ("Adafactor", "ADAFACTOR", "AdaFactor")
+    fused_backward: ClassVar[bool] = True
     library: ClassVar[str] = "transformers"
     module: ClassVar[str] = "transformers"
-    state_bytes_per_weight: ClassVar[float] = 0.5
+    state_bytes_per_weight: ClassVar[float] = 0.0625
 
     name: Literal["adafactor"] = "adafactor"
     relative_step: bool = setting(
@@ -61,9 +64,7 @@ class Adafactor(LibraryOptimizer):
         lt=1,
         level="advanced",
     )
-    weight_decay: float = setting(
-        0.0, "Weight decay", "Pulls weights towards zero at each step.", ge=0, level="advanced"
-    )
+    weight_decay: float = weight_decay()
     eps: float = setting(
         1e-30, "Epsilon", "Keeps the division stable.", gt=0, level="advanced", also=("eps", "epsilon1")
     )
@@ -81,9 +82,23 @@ class Adafactor(LibraryOptimizer):
         if self.warmup_init and not self.relative_step:
             yield Problem("warmup_init", "needs Adafactor's own learning rate (relative_step)")
 
+    def state_bytes(self) -> float:
+        return self.state_bytes_per_weight + (4.0 if self.beta1 else 0.0)
+
+    def keeps_own_rate(self) -> bool:
+        return self.relative_step
+
     def check_rates(self, rates: Mapping[Part, float]) -> Iterator[Problem]:
         if not self.relative_step:
             yield from super().check_rates(rates)
+
+    def effective_rate(self, optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+        """As transformers' AdafactorSchedule tells it: that of the group's first tensor; 0 before its first step."""
+        stepped = (optimizer.state[weight] for weight in group["params"] if optimizer.state.get(weight))
+        state = next(stepped, None)
+        if state is None:
+            return 0.0 if self.relative_step else float(group["lr"])
+        return float(optimizer._get_lr(group, state))  # type: ignore[attr-defined]
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from transformers.optimization import Adafactor

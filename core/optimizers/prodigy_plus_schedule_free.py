@@ -161,6 +161,9 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
         level="advanced",
     )
 
+    def averages_weights(self) -> bool:
+        return self.use_schedulefree
+
     def needs_one_rate(self) -> bool:
         return False
 

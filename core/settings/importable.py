@@ -83,11 +83,12 @@ def class_problems(
     given: Sequence[str],
     placeholders: Mapping[str, float] | None = None,
     fields: tuple[str, str] = ("class_path", "arguments"),
+    by_name: Sequence[str] = (),
 ) -> Iterator[Problem]:
     """What is wrong with the class at `path` and its arguments. Imports the class if it can.
 
-    given: the arguments that Ochre passes itself, in order (an optimizer's `params`). fields: names of the settings
-    that hold path and arguments, for the problems' paths.
+    given: the arguments that Ochre passes itself, in order (an optimizer's `params`). by_name: those that it passes by
+    their names. fields: names of the settings that hold path and arguments, for the problems' paths.
     """
     arguments: dict[str, int] = {}
     for index, line in enumerate(lines):
@@ -105,20 +106,22 @@ def class_problems(
     except MachineError as error:
         yield Problem(fields[0], str(error))
         return
-    for key, message in signature_problems(cls, list(arguments), given):
+    for key, message in signature_problems(cls, list(arguments), given, by_name):
         yield Problem(f"{fields[1]}.{arguments[key]}" if key in arguments else fields[1], message)
 
 
-def signature_problems(cls: type, keys: Sequence[str], given: Sequence[str]) -> Iterator[tuple[str, str]]:
+def signature_problems(
+    cls: type, keys: Sequence[str], given: Sequence[str], by_name: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
     """(argument, what is wrong with it) for arguments that `cls` doesn't take, and for those that it can't do without.
 
-    given: as in `class_problems`. A `**kwargs` that the class never reads takes nothing: what it was given would have
-    no effect, in silence.
+    given, by_name: as in `class_problems`. A `**kwargs` that the class never reads takes nothing: what it was given
+    would have no effect, in silence.
     """
     parameters = _parameters(cls)
     named = {name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_more = _reads_more(cls, parameters)
-    own = set(list(parameters)[: len(given)]) | set(given)
+    own = {*list(parameters)[: len(given)], *given, *by_name}
     for key in keys:
         if key in own:
             yield key, f"{key} is set by Ochre itself; leave it out"

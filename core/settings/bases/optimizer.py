@@ -78,6 +78,10 @@ class OptimizerConfig(Settings):
         """Whether it takes no notice of learning rates and schedule."""
         return False
 
+    def averages_weights(self) -> bool:
+        """Whether it has `train()` and `eval()` with these settings, and wants a constant rate; see `schedule_free`."""
+        return self.schedule_free
+
     def needs_one_rate(self) -> bool:
         """Whether all groups must have the same rate (or 0), as it finds one factor for all of them."""
         return False

@@ -65,7 +65,7 @@ class ScheduleConfig(Settings):
             message = f"would have no effect: {optimizer.label} (optimizer.name) sets its rate by itself, as it is set"
             message += "; take the constant one, without a warm-up"
             yield Problem("schedule.name", message, {"schedule": {"name": "constant"}})
-        elif optimizer.schedule_free and not self.stays:
+        elif optimizer.averages_weights() and not self.stays:
             message = f"lowers the rate, and {optimizer.label} (optimizer.name) averages the weights instead of that"
             constant = {"name": "constant", **{name: value for name, value in warmup.items() if value}}
             yield Problem("schedule.name", f"{message}; take the constant one", {"schedule": constant})
