@@ -38,11 +38,13 @@ def _flat(entries: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _uncast(loaded: Any, saved: Any) -> Any:
-    """What was loaded, with tensors in the dtypes that were saved."""
+    """What was loaded, with tensors as they were saved."""
     import torch
 
     if isinstance(saved, torch.Tensor):
-        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
+        exact = saved.to(loaded.device)
+        # some libraries cast back what torch has cast: the dtype is right then, and the digits are gone
+        return loaded if loaded.dtype == saved.dtype and torch.equal(loaded, exact) else exact
     if isinstance(saved, list):
         return [_uncast(*pair) for pair in zip(loaded, saved, strict=True)]
     return loaded

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from core.optimizers._adaptive_rate import AdaptiveRate
 from core.optimizers._state import restore_state
 from core.registry import registry
 from core.settings.bases import OptimizerConfig
@@ -20,13 +21,48 @@ from core.training.stepping import FusedStep, PlainStep, Rounding
 OPTIMIZERS: dict[str, type[OptimizerConfig]] = registry("optimizers").all()
 
 # settings that make another optimizer of it: tried beside the defaults
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "adabelief": {"rectify": {"rectify": True}, "ams_bound": {"ams_bound": True}},
+    "adamw_adv": {
+        "factored": {"nnmf_factor": True},
+        "kourkoutas": {"kourkoutas_beta": True},
+        "atan2": {"use_atan2": True, "orthogonal_gradient": "iterative", "nesterov": True},
+    },
+    "adopt": {"stable": {"cautious": True, "stable_adamw": True}},
+    "adopt_adv": {
+        "factored": {"nnmf_factor": True},
+        "kourkoutas": {"kourkoutas_beta": True, "use_atan2": True},
+    },
+    "aida": {"adanorm": {"adanorm": True, "rectify": True, "ams_bound": True}},
+    "came": {"ams_bound": {"ams_bound": True}},
+    "lion_adv": {"factored": {"nnmf_factor": True, "auto_kappa_p": True, "orthogonal_gradient": "flattened"}},
+    "mars": {"lion": {"mars_type": "lion"}, "shampoo": {"mars_type": "shampoo", "cautious": True}},
+    "muon": {"own_length": {"rms_rescaling": False}},
+    "prodigy_adv": {
+        "factored": {"nnmf_factor": True},
+        "kourkoutas": {"kourkoutas_beta": True},
+        "until": {"prodigy_steps": 22},
+        "limited": {"d_limiter": True, "d0": 1e-4},
+    },
+    "signsgd_adv": {"factored": {"nnmf_factor": True, "nesterov": True}, "bare": {"momentum": 0.0}},
+    "soap": {"vectors": {"precondition_1d": True, "normalize_gradient": True}},
+}
 CASES = [(name, variant) for name in OPTIMIZERS for variant in ["", *VARIANTS.get(name, {})]]
 each_case = pytest.mark.parametrize(("name", "variant"), CASES, ids=[f"{n}-{v}" if v else n for n, v in CASES])
 each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 # The task wants steps of about 0.01 in each weight. Rates of optimizers whose steps at rate 0.01 have another size:
-RATES: dict[str, float] = {"dadapt_adagrad": 5.0, "dadapt_adam_preprint": 0.3, "muon": 0.05}
+RATES: dict[str, float] = {
+    "adabelief-rectify": 0.1,
+    "adamw_adv-kourkoutas": 0.1,
+    "adopt-stable": 0.03,
+    "adopt_adv-factored": 0.03,
+    "aida-adanorm": 0.1,
+    "dadapt_adagrad": 5.0,
+    "dadapt_adam_preprint": 0.3,
+    "mars-shampoo": 0.03,
+    "muon": 0.05,
+}
 SEARCHING = 40  # steps in which optimizers that look for their rate come near to it
 
 
@@ -102,9 +138,13 @@ def _config(name: str, variant: str = "") -> OptimizerConfig:
     return config
 
 
-def _rate(name: str) -> float:
-    searches = OPTIMIZERS[name].usual_rate == 1.0
-    return RATES.get(name, 1.0 if searches else 1e-2)
+def _rate(name: str, variant: str = "") -> float:
+    usual = RATES.get(name, 1.0 if _searches(name) else 1e-2)
+    return RATES.get(f"{name}-{variant}", usual)
+
+
+def _searches(name: str) -> bool:
+    return issubclass(OPTIMIZERS[name], AdaptiveRate)
 
 
 @contextmanager
@@ -126,10 +166,10 @@ def _through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 
 @each_case
 def test_learns_in_twenty_steps(name: str, variant: str) -> None:
-    config, task = _config(name, variant), Task(_rate(name))
+    config, task = _config(name, variant), Task(_rate(name, variant))
     before, start = task.measure(), task.copies()
     optimizer = config.build(task.groups)
-    task.train(optimizer, 20 + SEARCHING * config.needs_one_rate())
+    task.train(optimizer, 20 + SEARCHING * _searches(name))
     with _evaluating(config, optimizer):
         after = task.measure()
     assert sum(after) < 0.8 * sum(before), (before, after)
@@ -141,19 +181,19 @@ def test_learns_in_twenty_steps(name: str, variant: str) -> None:
 @each_case
 def test_goes_on_bit_for_bit_after_a_restart(name: str, variant: str, dtype: torch.dtype) -> None:
     """Of bf16 weights, too, whose state has another dtype."""
-    config, task = _config(name, variant), Task(_rate(name), dtype)
+    config, task = _config(name, variant), Task(_rate(name, variant), dtype)
     optimizer = config.build(task.groups)
     task.train(optimizer, 20)
-    kept, state = task.copies(), _through_a_file(optimizer.state_dict())
+    kept, state, dtypes = task.copies(), _through_a_file(optimizer.state_dict()), _dtypes(optimizer)
     task.train(optimizer, 5)
     expected = task.copies()
     assert not torch.equal(kept["down"], expected["down"]), "the steps that follow must change something"
 
-    again = Task(_rate(name), dtype)
+    again = Task(_rate(name, variant), dtype)
     again.take(kept)
     resumed = config.build(again.groups)
     restore_state(resumed, state)
-    assert _dtypes(resumed) == _dtypes(optimizer)
+    assert _dtypes(resumed) == dtypes
     again.train(resumed, 5)
     for weight, values in again.copies().items():
         assert torch.equal(values, expected[weight]), weight
@@ -170,9 +210,9 @@ def _dtypes(optimizer: torch.optim.Optimizer) -> list[dict[str, torch.dtype]]:
 @each_case
 def test_a_group_at_rate_zero_stays_where_it_is(name: str, variant: str) -> None:
     """A part that is trained no longer, and the last step of a schedule."""
-    config, task = _config(name, variant), Task(_rate(name))
+    config, task = _config(name, variant), Task(_rate(name, variant))
     optimizer = config.build(task.groups)
-    task.train(optimizer, 3 + SEARCHING * config.needs_one_rate())
+    task.train(optimizer, 3 + SEARCHING * _searches(name))
     still = [group for group in optimizer.param_groups if group["name"].startswith("text_1")]
     assert still
     for group in still:
@@ -193,11 +233,11 @@ def test_a_group_at_rate_zero_stays_where_it_is(name: str, variant: str) -> None
 def test_a_greater_rate_goes_farther(name: str, variant: str) -> None:
     """Each group by its own rate."""
     config = _config(name, variant)
-    if config.keeps_own_rate() or config.needs_one_rate():
-        pytest.skip("it has one rate for all")
+    if config.keeps_own_rate() or _searches(name):
+        pytest.skip("it finds one rate for all")
     moved = []
     for factor in (1.0, 0.5):
-        task = Task(_rate(name))
+        task = Task(_rate(name, variant))
         task.groups[1]["lr"] *= factor
         start = task.copies()
         task.train(config.build(task.groups), 3)
@@ -213,7 +253,7 @@ def test_is_silent_and_leaves_the_global_generator_alone(
     """A draw of an optimizer's would change dropout and noise after it."""
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    task = Task(_rate(name))
+    task = Task(_rate(name, variant))
     optimizer = _config(name, variant).build(task.groups)
     task.train(optimizer, 2)
     assert torch.equal(torch.get_rng_state(), before)
@@ -226,7 +266,7 @@ def test_weights_may_be_stepped_alone_where_it_says_so(name: str, variant: str) 
     config = _config(name, variant)
     if not config.fused_backward:
         pytest.skip("its weights are stepped together")
-    together, fused, alone = (Task(_rate(name)) for _ in range(3))
+    together, fused, alone = (Task(_rate(name, variant)) for _ in range(3))
     together.train(config.build(together.groups), 5)
 
     stepping = FusedStep(config.build(fused.groups))
