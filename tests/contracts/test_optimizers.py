@@ -28,6 +28,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "kourkoutas": {"kourkoutas_beta": True},
         "atan2": {"use_atan2": True, "orthogonal_gradient": "iterative", "nesterov": True},
     },
+    "adamuon_adv": {
+        "normuon": {"normuon_variant": True, "nesterov": False},
+        "atan2": {"use_atan2": True, "rms_rescaling": False, "approx_mars": True},
+    },
     "adopt": {"stable": {"cautious": True, "stable_adamw": True}},
     "adopt_adv": {
         "factored": {"nnmf_factor": True},
@@ -37,7 +41,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "came": {"ams_bound": {"ams_bound": True}},
     "lion_adv": {"factored": {"nnmf_factor": True, "auto_kappa_p": True, "orthogonal_gradient": "flattened"}},
     "mars": {"lion": {"mars_type": "lion"}, "shampoo": {"mars_type": "shampoo", "cautious": True}},
-    "muon": {"own_length": {"rms_rescaling": False}},
+    "muon": {"own_length": {"rms_rescaling": False}, "by_adam": {"adam_groups": "text"}},
+    "muon_adv": {
+        "low_rank": {"low_rank_ortho": True, "ortho_rank": 4},
+        "normuon": {"normuon_variant": True, "approx_mars": True, "accelerated_ns": True},
+    },
     "prodigy_adv": {
         "factored": {"nnmf_factor": True},
         "kourkoutas": {"kourkoutas_beta": True},
@@ -61,7 +69,9 @@ RATES: dict[str, float] = {
     "dadapt_adagrad": 5.0,
     "dadapt_adam_preprint": 0.3,
     "mars-shampoo": 0.03,
+    "adamuon_adv": 0.05,
     "muon": 0.05,
+    "muon_adv": 0.05,
 }
 SEARCHING = 40  # steps in which optimizers that look for their rate come near to it
 
