@@ -6,12 +6,14 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.devices import Machine
 from core.errors import Problem
 from core.registry import registry
+from core.settings import info
 from core.settings.bases import Availability, Finding, NetworkConfig, OptimizerConfig
 
 log = logging.getLogger(__name__)
@@ -62,11 +64,17 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network. loads_in: the programs that load what it makes."""
+    """A network.
+
+    loads_in: each program -> what is wrong there with a file made with the default settings, empty if nothing is.
+    settings: its settings -> their titles. also: what other programs call these.
+    """
 
     name: str
     label: str
-    loads_in: tuple[str, ...]
+    loads_in: Mapping[str, str]
+    settings: Mapping[str, str]
+    also: tuple[str, ...]
     description: str
 
 
@@ -96,7 +104,7 @@ class OptimizerRegistry:
     def networks(self) -> list[NetworkEntry]:
         """Every network."""
         found: dict[str, type[NetworkConfig]] = registry("networks").all()
-        return [NetworkEntry(name, cls.label, cls.loads_in, _summary(cls)) for name, cls in found.items()]
+        return [_network_entry(name, cls) for name, cls in found.items()]
 
     def check(self, name: str, deep: bool = False) -> Availability:
         """Whether an optimizer works here. KeyError for a name that isn't there.
@@ -144,6 +152,13 @@ def _tried(name: str, device: str) -> list[Finding]:
     log.warning("the trial of %s ended with %s: %s", name, run.returncode, run.stderr[-2000:])
     how = f"signal {-run.returncode}" if run.returncode < 0 else f"status {run.returncode}"
     return [Finding(f"it crashed ({how})", False)]
+
+
+def _network_entry(name: str, cls: type[NetworkConfig]) -> NetworkEntry:
+    fields = {field: told for field, told in cls.model_fields.items() if field != "name"}
+    titles = {field: told.title or "" for field, told in fields.items()}
+    also = tuple(other for told in fields.values() for other in info(told).also)
+    return NetworkEntry(name, cls.label, cls().loads_in(), titles, also, _summary(cls))
 
 
 def _summary(cls: type) -> str:
