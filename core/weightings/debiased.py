@@ -17,7 +17,7 @@ _LARGEST_SNR = 1000.0
 class Debiased(WeightingConfig):
     """1 / sqrt(SNR) for epsilon, 1 / (SNR + 1) for v-prediction; the SNR is at most 1000.
 
-    Yu et al. 2023 (Debias the Training of Diffusion Models), equation 12, which is on epsilon alone. For v-prediction,
+    Yu et al. 2023 (Debias the Training of Diffusion Models), which is on epsilon alone. For v-prediction,
     and the limit, as kohya's trainer (debiased_estimation_loss); this is the squared error of the picture itself, which
     the paper derives as the unbiased one before it takes the root. OneTrainer takes 1 / sqrt(SNR + 1).
     """

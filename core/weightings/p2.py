@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class P2(WeightingConfig):
     """1 / (k + SNR)^gamma on the error of epsilon.
 
-    Choi et al. 2022 (Perception Prioritized Training of Diffusion Models), equation 8. For v-prediction it is
+    Choi et al. 2022 (Perception Prioritized Training of Diffusion Models). For v-prediction it is
     multiplied by SNR / (SNR + 1), which makes an error of v the error of epsilon that it is; OneTrainer takes
     1 / (2 + SNR)^gamma there, which is no longer the paper's.
     """

@@ -17,7 +17,7 @@ class SoftMinSnr(WeightingConfig):
     """As min-SNR, bending gently: gamma / (SNR + gamma) for epsilon, that times SNR / (SNR + 1) for v-prediction.
 
     On the error of the picture itself it is 1 / (1 / SNR + 1 / gamma). Crowson et al. 2024 (Hourglass Diffusion
-    Transformers), section 4.4 and k-diffusion's `soft-min-snr`.
+    Transformers).
     """
 
     label: ClassVar[str] = "Soft min-SNR"
