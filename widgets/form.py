@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets as ipw
 
@@ -16,6 +16,19 @@ from widgets.tables import Cards, Choice, Group
 from widgets.wording import explained
 
 Check = Callable[[dict[str, Any]], Sequence[Problem]]
+
+
+class View(Protocol):
+    """What a panel shows inside a section, besides its rows."""
+
+    @property
+    def widget(self) -> ipw.Widget:
+        """What is shown."""
+        ...
+
+    def refresh(self) -> None:
+        """Show what stands in the form now. Called while the section is open."""
+        ...
 
 
 class Form:
@@ -107,6 +120,10 @@ class Form:
         above = self._search(shown) if search else []
         return ipw.VBox([*above, *(section.widget for section in shown)], _dom_classes=("ochre-sections",))
 
+    def put_into(self, name: str, view: View, above: bool = False) -> None:
+        """Show something inside a section: below its rows, or above them."""
+        self._section(name).put(view, above)
+
     @staticmethod
     def _search(shown: Sequence[Section]) -> list[ipw.Widget]:
         search = ipw.Text(
@@ -144,6 +161,8 @@ class Form:
             body.show({problem.path.removeprefix(name).removeprefix("."): problem for problem in inside})
             if name in self._sections:
                 self._sections[name].entitle(len(inside))
+        for section in self._sections.values():
+            section.refresh_views()
 
 
 class Section:
@@ -156,8 +175,21 @@ class Section:
         self._header = ipw.ToggleButton(icon="chevron-right", layout=shared(ipw.Layout))
         self._header.add_class("ochre-section-header")
         self._header.observe(lambda _: self._refresh(), "value")
+        self._above: list[View] = []
+        self._below: list[View] = []
+        self._opened = False
         self.widget = ipw.VBox([self._header], _dom_classes=("ochre-section",))
         self.entitle(0)
+
+    def put(self, view: View, above: bool) -> None:
+        """Show something below its rows, or above them."""
+        (self._above if above else self._below).append(view)
+        self._refresh()
+
+    def refresh_views(self) -> None:
+        """Bring what stands beside the rows up to date, if it can be seen."""
+        for view in (*self._above, *self._below) if self._opened else ():
+            view.refresh()
 
     def open(self) -> None:
         """Show its rows."""
@@ -182,9 +214,14 @@ class Section:
         (self._header.add_class if problems else self._header.remove_class)("ochre-wrong")
 
     def _refresh(self, opened: bool = False) -> None:
-        opened = opened or self._header.value
-        self._header.icon = "chevron-down" if opened else "chevron-right"
-        self.widget.children = (self._header, self._about, self._body.widget) if opened else (self._header,)
+        self._opened = opened or self._header.value
+        self._header.icon = "chevron-down" if self._opened else "chevron-right"
+        if not self._opened:
+            self.widget.children = (self._header,)
+            return
+        self.refresh_views()
+        above, below = ([view.widget for view in views] for views in (self._above, self._below))
+        self.widget.children = (self._header, self._about, *above, self._body.widget, *below)
 
 
 def _is_in(name: str, path: str) -> bool:

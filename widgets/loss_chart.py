@@ -1,15 +1,15 @@
-"""The loss over the steps of a run, as a small SVG in the theme's colours."""
+"""The loss over the steps of a run, and below it what is measured on held-out pictures, as a small SVG."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-WIDTH, HEIGHT = 900, 240
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 26
-MOST_POINTS = 300
+from core.training.events import Validated
+from widgets.plot import COLOURS, HEIGHT, MOST_POINTS, Frame, empty, evenly, reach, step_labels
+
 SMOOTHING = 30
 """Steps over which the smooth curve averages, exponentially."""
+_VALIDATION = 170  # pixels of the lower drawing
 
 
 class LossCurve:
@@ -19,6 +19,7 @@ class LossCurve:
         self.steps: list[int] = []
         self.losses: list[float] = []
         self.smooth: list[float] = []
+        self.validated: list[Validated] = []
         self._average, self._weight = 0.0, 0.0
 
     def add(self, step: int, loss: float) -> None:
@@ -32,81 +33,85 @@ class LossCurve:
         self.losses.append(loss)
         self.smooth.append(self._average / self._weight)
 
+    def add_validation(self, event: Validated) -> None:
+        """What was measured after a step, in place of what was measured then or later before a resume."""
+        self.validated = [*(one for one in self.validated if one.step < event.step), event]
+
     def cut_back(self, step: int) -> None:
         """Forget what came after `step`."""
         kept = [(s, loss) for s, loss in zip(self.steps, self.losses, strict=True) if s <= step]
+        validated = [event for event in self.validated if event.step <= step]
         self.__init__()
         for old_step, loss in kept:
             self.add(old_step, loss)
+        self.validated = validated
 
-    def svg(self, total_steps: int) -> str:
-        """The drawing. Its right edge is a third ahead of the last step, and at most at `total_steps`."""
+    def svg(self, total_steps: int, marks: Mapping[int, str] | None = None) -> str:
+        """The drawing. Its right edge is a third ahead of the last step, and at most at `total_steps`.
+
+        marks: step -> what is said of it, plain text.
+        """
         if not self.steps:
-            return _frame("No step yet.", "")
-        picked = _evenly(len(self.steps), MOST_POINTS)
+            return empty("No step yet.")
+        last = max(min(total_steps, max(20, round(self.steps[-1] * 4 / 3))), self.steps[-1], 2)
+        height = HEIGHT + _VALIDATION if self.validated else HEIGHT
+        picked = evenly(len(self.steps), MOST_POINTS)
         steps = [self.steps[index] for index in picked]
         raw, smooth = [self.losses[index] for index in picked], [self.smooth[index] for index in picked]
-        low, high = _range(raw)
-        last = max(min(total_steps, max(20, round(steps[-1] * 4 / 3))), steps[-1], 2)
+        frame = Frame((0, last), reach(raw))
+        inside = frame.axes(step_labels(last)) + frame.line("raw", steps, raw) + frame.line("smooth", steps, smooth)
+        inside += frame.dot("end", steps[-1], smooth[-1])
+        if self.validated:
+            inside += self._validation(last, height)
+        inside += "".join(frame.mark(step, words) for step, words in (marks or {}).items())
+        title = f"Loss: {self.smooth[-1]:.4g} on average at step {self.steps[-1]:,}"
+        legend = {"raw": "each step", "smooth": "smoothed"}
+        return Frame((0, last), (0, 1), height).drawing(title, inside, legend)
 
-        def line(name: str, values: Sequence[float]) -> str:
-            points = " ".join(f"{_x(s, last):.1f},{_y(v, low, high):.1f}" for s, v in zip(steps, values, strict=True))
-            return f'<polyline class="{name}" points="{points}"/>'
-
-        label = f"Loss: {self.smooth[-1]:.4g} on average at step {self.steps[-1]}"
-        end_x, end_y = _x(steps[-1], last), _y(smooth[-1], low, high)
-        dot = f'<circle class="end" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3.5"/>'
-        return _frame(label, _axes(low, high, last) + line("raw", raw) + line("smooth", smooth) + dot)
-
-
-def _frame(label: str, inside: str) -> str:
-    return (
-        f'<svg class="ochre-chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
-        f'<text x="{LEFT}" y="16">{label}</text>{inside}</svg>'
-    )
-
-
-def _axes(low: float, high: float, last: int) -> str:
-    parts = []
-    for value in _ticks(low, high):
-        y = _y(value, low, high)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    for step in (round(last * quarter / 4) for quarter in range(5)):
-        anchor = "end" if step == last else "middle"
-        parts.append(f'<text x="{_x(step, last):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{step:,}</text>')
-    return "".join(parts)
-
-
-def _x(step: float, last: int) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * step / last
+    def _validation(self, last: int, height: int) -> str:
+        """The lower drawing: the mean of all, the mean with averaged weights, each concept where there are several."""
+        lines = validation_lines(self.validated)
+        values = [value for line in lines.values() for value in line.values()]
+        frame = Frame((0, last), reach(values, spikes=0.0), height, HEIGHT + 24)
+        inside, legend = frame.axes(step_labels(last)), {}
+        for place, (name, line) in enumerate(reversed(lines.items())):
+            style = f"line-{min(len(lines) - 1 - place, COLOURS - 1)}"
+            inside += frame.line(style, line, line.values())
+            inside += "".join(frame.dot(style, *point, radius=2.5) for point in line.items())
+            legend[style] = name
+        best = best_of(self.validated)
+        title = "Validation loss"
+        if best:
+            said = f"best so far: {judged(best):.4g} after step {best.step:,}"
+            inside += frame.dot("best", best.step, judged(best), said, radius=6)
+            title += f", {said}"
+        shown = {} if len(lines) == 1 else dict(sorted(legend.items()))
+        return frame.heading(title, shown) + inside
 
 
-def _y(value: float, low: float, high: float) -> float:
-    share = min(max((value - low) / (high - low), 0.0), 1.0)
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+def validation_lines(events: Iterable[Validated]) -> dict[str, dict[int, float]]:
+    """What is drawn of validation: name of a line -> step -> loss."""
+    lines: dict[str, dict[int, float]] = {"all": {}}
+    concepts = {name for event in events for name in event.losses}
+    for event in events:
+        lines["all"][event.step] = mean_of(event)
+        if event.ema_mean is not None:
+            lines.setdefault("all, averaged weights", {})[event.step] = event.ema_mean
+        for name, loss in event.losses.items() if len(concepts) > 1 else ():
+            lines.setdefault(name, {})[event.step] = loss
+    return lines
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """From zero or just under the least, to the largest but for a few spikes."""
-    ordered = sorted(values)
-    high = ordered[min(len(ordered) - 1, math.ceil(len(ordered) * 0.98))]
-    low = ordered[0]
-    low = 0.0 if low >= 0 and low < 0.5 * high else low - 0.05 * (high - low)
-    return (low, high * 1.05) if high * 1.05 > low else (low - 0.5, low + 0.5)
+def mean_of(event: Validated) -> float:
+    """The loss over all that was measured; the mean of the concepts' in a file of an older version."""
+    return event.mean if event.mean is not None else sum(event.losses.values()) / max(1, len(event.losses))
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round values within the range."""
-    rough = (high - low) / 4
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
-    first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+def best_of(events: Sequence[Validated]) -> Validated | None:
+    """The measurement that no other is better than; None where none says so."""
+    return next((event for event in reversed(events) if event.best), None)
 
 
-def _evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(index * (count - 1) / (most - 1)) for index in range(most)]
+def judged(event: Validated) -> float:
+    """The loss by which the best is found."""
+    return event.judged if event.judged is not None else mean_of(event)

@@ -46,6 +46,7 @@ class Progress:
                 self.phase = event
             case Validated():
                 self.validated, self.phase = event, None
+                self.curve.add_validation(event)
                 self._say(f"Step {event.step}: validation loss {validation_losses(event)}")
             case Sampled():
                 self.samples = [*(grid for grid in self.samples if grid.step < event.step), event]
@@ -80,5 +81,6 @@ class Progress:
 
 
 def validation_losses(event: Validated) -> str:
-    """The loss of each validation concept: `portraits 0.1234, hands 0.2345`."""
-    return ", ".join(f"{concept} {loss:.4f}" for concept, loss in event.losses.items())
+    """The loss of each concept that is measured: `portraits 0.1234, hands 0.2345 (the best so far)`."""
+    losses = ", ".join(f"{concept} {loss:.4f}" for concept, loss in event.losses.items())
+    return f"{losses} (the best so far)" if event.best else losses

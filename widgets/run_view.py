@@ -11,6 +11,7 @@ import ipywidgets as ipw
 
 from core.manager.training_executor import Job
 from core.training.events import Event, Failed, Finished, Sampled, Stopped, side_by_side
+from widgets.loss_chart import mean_of
 from widgets.run_progress import Progress
 from widgets.thumbnails import grid
 from widgets.wording import duration, error_note, file_size, note
@@ -144,9 +145,8 @@ def figures(progress: Progress) -> str:
 
 
 def _validation(progress: Progress) -> str:
-    """The mean over the validation concepts, as last measured."""
-    losses = list(progress.validated.losses.values()) if progress.validated else []
-    return f"{sum(losses) / len(losses):.4f}" if losses else ""
+    """The loss over all that isn't learned, as last measured."""
+    return f"{mean_of(progress.validated):.4f}" if progress.validated else ""
 
 
 def sample_grid(workspace: Path, grids: list[Sampled]) -> str:

@@ -16,8 +16,9 @@ from core.dataset.manifest import Manifest
 from core.dataset.report import DatasetReport
 from core.dataset.survey import look_through
 from core.errors import OchreError, Problem, SettingsError
+from core.settings.bases.schedule import RunLength
 from core.training.dataset_report import clip_token_counter, report_of
-from core.training.planning import batch_plan
+from core.training.planning import batch_plan, run_length
 from widgets.background import Tell
 
 Validate = Callable[[dict[str, Any]], tuple[LoraConfig | None, list[Problem]]]
@@ -83,12 +84,36 @@ class Look:
             raise OchreError("The pictures can't be used as they are.", "\n".join(found.survey.problems))
         return batch_plan(found.config, Manifest(tuple(found.survey.entries), found.survey.lines))
 
+    def length(self, config: LoraConfig) -> RunLength | None:
+        """How long a run of this config would be; None while that isn't known, or there could be none.
+
+        It asks for nothing that takes long: the pictures must have been looked at with the concepts as they are.
+        """
+        if not self._lock.acquire(blocking=False):  # they are being looked at
+            return None
+        try:
+            data, looked = self._data(), self._looked
+            if not looked or not self._of or any(self._of[name] != data[name] for name in _OF_PICTURES):
+                return None
+            return _length(config, looked.survey)
+        finally:
+            self._lock.release()
+
     def _config(self, data: dict[str, Any]) -> LoraConfig:
         config, problems = self._validate(data)
         own = [problem for problem in problems if problem.path.split(".")[0] in _OF_PICTURES]
         if config is None or own:
             raise SettingsError(own or problems)
         return config
+
+
+def _length(config: LoraConfig, found: Survey) -> RunLength | None:
+    if found.problems or not found.entries:
+        return None
+    try:
+        return run_length(config, batch_plan(config, Manifest(tuple(found.entries), found.lines)))
+    except OchreError:  # no step would be taken; the report and the check say so
+        return None
 
 
 def _ours(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def _of_pictures(concept: ConceptFacts) -> str:
             "Smaller than their bucket": f"{len(concept.smaller):,}",
             "Masks": f"{concept.masks:,}" if concept.masks else "",
             "Conditioning pictures": f"{concept.conditionings:,}" if concept.conditionings else "",
+            "With a loss weight of their own": f"{concept.weighted:,}" if concept.weighted else "",
         }
     )
 

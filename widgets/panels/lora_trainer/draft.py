@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from core.config.lora import LoraConfig
-from core.errors import Problem
+from core.contracts import Family, Part
+from core.errors import OchreError, Problem
 from core.manager.config_generator import ConfigGenerator
+from core.manager.found_family import found_family
 from core.manager.profile_manager import ProfileManager
 from core.manager.training_executor import TrainingExecutor
+from core.registry import registry
+from core.settings.bases.schedule import RunLength
+from widgets.dataset.look import Look
 from widgets.form import Form
+from widgets.schedule_plot import NOMINAL
 
 DEMO = "demo"
 
@@ -22,11 +28,46 @@ class Draft:
         self.profiles = ProfileManager()
         self.executor = TrainingExecutor()
         self.form = Form(LoraConfig, self._demo(), self.problems)
-        self.form.cards("networks").fixed = True  # a run trains one network
+        self.look = Look(self.form.data, self.generator.validate)
 
     def problems(self, data: dict[str, Any]) -> list[Problem]:
         """Every problem of the form's data."""
         return self.generator.validate(data)[1]
+
+    def config(self) -> LoraConfig | None:
+        """What stands in the form, whatever problems it has; None where a value doesn't fit its type or bounds."""
+        return self.generator.validate(self.form.data())[0]
+
+    def length(self, config: LoraConfig) -> tuple[RunLength, bool]:
+        """How long the run would be, and whether that is known: else it is as many steps as it may have, or 1000."""
+        if known := self.look.length(config):
+            return known, True
+        steps = config.training.max_steps or NOMINAL
+        return RunLength(steps, config.training.epochs, max(1, steps // config.training.epochs)), False
+
+    def rates(self, config: LoraConfig) -> dict[Part, float]:
+        """The learning rates of the parts that would be trained, as far as the base model is known."""
+        family = self.family(config)
+        return config.parts.rates(family.trains) if family else config.parts.rates()
+
+    def latent_size(self, config: LoraConfig) -> tuple[int, int]:
+        """Height and width, in latent pixels, of a picture at the run's resolution; of several, at the largest."""
+        try:
+            size = config.buckets.largest()
+        except ValueError:  # told beside its setting
+            return 64, 64
+        family = self.family(config)
+        scale = family.latent_scale if family else 8
+        return size.height // scale, size.width // scale
+
+    def family(self, config: LoraConfig) -> type[Family] | None:
+        """The base model's family, as far as it can be told at once."""
+        try:
+            name = found_family(config.base.source)
+        except OchreError:  # told beside its setting
+            name = None
+        name = name or config.base.family
+        return registry("families").get(name) if name in registry("families").names() else None
 
     def check(self) -> tuple[LoraConfig | None, list[Problem]]:
         """The config, and every problem, which then stands beside its field."""

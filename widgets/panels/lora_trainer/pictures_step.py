@@ -15,7 +15,6 @@ from widgets.body import Card
 from widgets.dataset.cache_box import CacheBox
 from widgets.dataset.gallery import Gallery
 from widgets.dataset.kohya_box import KohyaBox
-from widgets.dataset.look import Look
 from widgets.dataset.report_view import ReportView
 from widgets.dataset.sets_box import SetsBox
 from widgets.dataset.statistics import Statistics
@@ -28,7 +27,7 @@ class PicturesStep:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self.look = Look(draft.form.data, draft.generator.validate)
+        self.look = draft.look
         self.report = ReportView(self.look)
         self.cache = CacheBox(self._cache_folder)
         cards = draft.form.cards("concepts")

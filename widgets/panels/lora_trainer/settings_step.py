@@ -8,6 +8,7 @@ import ipywidgets as ipw
 
 from core.errors import OchreError
 from widgets.panels.lora_trainer.draft import Draft
+from widgets.panels.lora_trainer.plots import SchedulePlot, TimesPlot
 from widgets.wording import error_note, note
 
 SECTIONS = (
@@ -20,9 +21,12 @@ SECTIONS = (
     "times",
     "losses",
     "weightings",
+    "ema",
+    "validation",
     "memory",
     "saving",
     "sampling",
+    "metadata",
     "logging",
 )
 """Those that no other step shows, in the order in which they matter."""
@@ -41,6 +45,8 @@ class SettingsStep:
         self.read = ipw.Button(description="Read", icon="folder-open", tooltip="Replaces all settings by the file's.")
         self.said = ipw.HTML()
         self.read.on_click(lambda _: self._read())
+        draft.form.put_into("schedule", SchedulePlot(draft), above=True)
+        draft.form.put_into("times", TimesPlot(draft), above=True)
 
     def show(self) -> list[ipw.Widget]:
         """The sections."""
