@@ -129,8 +129,12 @@ ALIASES: Mapping[str, SamplerName] = {
     "k_euler_a": "euler_a",
     "k_dpm_2": "dpm_2",
     "k_dpm_2_a": "dpm_2_a",
+    "dpmpp": "dpm++_2m",
+    "dpmpp_karras": "dpm++_2m_karras",
+    "dpmpp_sde": "dpm++_2m_sde",
+    "dpmpp_sde_karras": "dpm++_2m_sde_karras",
 }
-"""kohya's other names."""
+"""kohya's and OneTrainer's other names."""
 
 assert SCHEDULERS.keys() == set(get_args(SamplerName))
 

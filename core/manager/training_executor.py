@@ -23,6 +23,7 @@ from core.manager.optimizer_registry import OptimizerRegistry
 from core.settings.checks import load
 from core.training.events import ENDS, Event, Failed, Finished, Phase, Stopped, read_events
 from core.training.planning import TrainingPlan, check_destination, plan_run
+from core.training.prompt_files import problems_of
 from core.training.run_folder import RunFolder, is_workspace, propose_workspace
 
 State = Literal["running", "finished", "stopped", "failed", "interrupted"]
@@ -89,7 +90,7 @@ class TrainingExecutor:
 
     def plan(self, config: LoraConfig) -> TrainingPlan:
         """What the run would do. SettingsError or PictureError if it can't be done."""
-        problems = list(check_destination(config))
+        problems = [*check_destination(config), *problems_of(config)]
         if problems:
             raise SettingsError(problems)
         return plan_run(config)
@@ -133,6 +134,8 @@ class TrainingExecutor:
         machine = detect()
         optimizer = OptimizerRegistry(machine).problem(config.optimizer.name, deep=True)
         yield from filter(None, (optimizer, precision_problem(config, machine)))
+        if not folder.latest_backup():  # else the run has read its prompts
+            yield from problems_of(config)
         if not folder.writes_where(config):  # else the files that stand there are the run's own
             yield from check_destination(config)
 

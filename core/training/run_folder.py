@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 REQUESTS = ("stop", "sample", "save")
 CONTENTS = {
-    "run.toml", "run.lock", "manifest.json", "prompts.json", "events.jsonl", "backups", "control", "samples", "tensorboard",
-    "output", "comparison.png",
+    "run.toml", "run.lock", "manifest.json", "prompts.json", "events.jsonl", "backups", "control", "samples", "output",
+    "comparison.png", "tensorboard", "wandb",
 }  # fmt: skip
 """All that a workspace holds."""
 

@@ -52,13 +52,15 @@ class SamplePrompt(Settings):
         affects="log",
         level="advanced",
     )
-    steps: int = setting(
-        0, "Sampling steps", "0: those of all samples.", ge=0, le=1000, affects="log", level="advanced"
-    )
+    steps: int = setting(0, "Sampling steps", "0: those of all samples.", ge=0, le=999, affects="log", level="advanced")
     guidance: float = setting(0.0, "Guidance", "0: that of all samples.", ge=0, le=100, affects="log", level="advanced")
     sampler: Annotated[Literal["", SamplerName], BeforeValidator(sampler_name)] = setting(
         "", "Sampler", "Empty: that of all samples.", affects="log", level="advanced"
     )
+
+    def check(self) -> Iterator[Problem]:
+        if 0 < self.guidance < 1:
+            yield Problem("guidance", f"must be at least 1, or 0 for that of all samples (it is {self.guidance:g})")
 
 
 class Sampling(Settings):
@@ -110,7 +112,7 @@ class Sampling(Settings):
         "Sampling steps",
         "Steps of the sampler.",
         ge=1,
-        le=1000,
+        le=999,
         affects="log",
         level="advanced",
         also=("diffusion_steps",),
