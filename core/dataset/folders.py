@@ -13,6 +13,9 @@ from core.dataset.settings import Concept
 from core.dataset.text_files import printable
 from core.errors import PictureError
 
+LOSS_WEIGHTS = "loss_weights.toml"
+"""The file in a concept's folder that says how much single pictures count."""
+
 _HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
@@ -22,8 +25,9 @@ class Folder:
 
     Files are paths as text, which take a fifth of the memory of a `Path`. index, concept: which concept. path: its
     folder. companions: masks and conditioning pictures. foreign: pictures in formats that aren't read. captions: files
-    that end as captions do. others: what is no use here. subfolders: not looked into. hidden: files and folders whose
-    names hide them. again: links to folders that were listed already.
+    that end as captions do. loss_weights: the file of that name in the folder itself, if there is one. others: what is
+    no use here. subfolders: not looked into. hidden: files and folders whose names hide them. again: links to folders
+    that were listed already.
     """
 
     index: int
@@ -33,6 +37,7 @@ class Folder:
     companions: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
+    loss_weights: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     subfolders: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
@@ -142,6 +147,8 @@ def _kind_of(item: str, folder: Folder) -> list[str]:
         return folder.companions if is_companion(item) else folder.pictures
     if suffix in foreign_suffixes():
         return folder.foreign
+    if item == str(folder.path / LOSS_WEIGHTS):
+        return folder.loss_weights
     return folder.captions if suffix == folder.concept.text.caption_extension.lower() else folder.others
 
 

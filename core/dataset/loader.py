@@ -162,7 +162,10 @@ class Loader:
         )
         counting = [mask if draw.masked else None for mask, draw in zip(masks, draws, strict=True)]
         concepts = [self.plan.concepts[one.entry.concept] for one in shown]
-        weights = [concept.loss_weight * draw.counts for concept, draw in zip(concepts, draws, strict=True)]
+        weights = [
+            concept.loss_weight * one.entry.weight * draw.counts
+            for concept, one, draw in zip(concepts, shown, draws, strict=True)
+        ]
         return Batch(
             latents=latents,
             encoded=self._encoded(captions) if read.encoded is None else read.encoded,

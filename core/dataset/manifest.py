@@ -46,7 +46,7 @@ class Entry:
     captions: as in their file, without the trigger word; none where there is no file; several are shown in turn or
     drawn. concept: index into the config's concepts. buckets: one for each resolution that it is shown at.
     name: folder and file, for reports. mask, conditioning: sha256 of its mask and of its conditioning picture, empty
-    where there is none. tile: None for the whole picture.
+    where there is none. tile: None for the whole picture. weight: how much it counts beside its concept's others.
     """
 
     path: str
@@ -60,6 +60,7 @@ class Entry:
     mask: str = ""
     conditioning: str = ""
     tile: Tile | None = None
+    weight: float = 1.0
 
     @property
     def size(self) -> Size:
@@ -111,6 +112,8 @@ def _plain(entry: Entry) -> dict[str, Any]:
     data["captions"] = list(entry.captions)
     data["buckets"] = [[size.width, size.height] for size in entry.buckets]
     tile = data.pop("tile")
+    if data["weight"] == 1:
+        del data["weight"]
     if tile:
         data["tile"] = [tile.scaled.width, tile.scaled.height, tile.top, tile.left, tile.side]
     return {name: value for name, value in data.items() if value != ""}

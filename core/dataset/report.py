@@ -37,6 +37,7 @@ class PictureFate:
     whole picture is shown at, as width x height; none where only its tiles are. factors: what its sides are multiplied
     by for each of them. caption: the first words that it is shown with. tokens: of its longest caption; None where they
     weren't counted. tiles, blank: tiles that are kept, and that are not. mask: `file`, `alpha` or nothing.
+    weight: how much it counts in the loss beside its concept's others.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PictureFate:
     blank: int = 0
     mask: str = ""
     conditioning: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class ConceptFacts:
     """One concept in numbers.
 
     pictures: files that are pictures. used: those that are shown. tiles, blank: as in PictureFate, summed. bytes,
-    pixels: of the used ones. masks, conditionings: used pictures that have one. smaller: pictures that are enlarged for
+    pixels: of the used ones. masks, conditionings: used pictures that have one. weighted: those with
+    a loss weight of their own. smaller: pictures that are enlarged for
     a bucket. unpaired: masks and conditioning pictures without picture. hidden, others, subfolders, again: what was
     passed over. advice: settings that don't fit each other.
     """
@@ -116,6 +119,7 @@ class ConceptFacts:
     pixels: int
     masks: int
     conditionings: int
+    weighted: int
     sizes: SizeFacts
     captions: CaptionFacts
     smaller: list[str]

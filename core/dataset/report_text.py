@@ -106,6 +106,8 @@ def _beside(concept: ConceptFacts) -> Iterator[tuple[str, str]]:
         yield "masks", f"for {concept.masks:,} of {counted(concept.used, 'picture')}"
     if concept.conditionings:
         yield "conditioning", f"for {concept.conditionings:,} of {counted(concept.used, 'picture')}"
+    if concept.weighted:
+        yield "loss weights", f"of their own for {concept.weighted:,} of {counted(concept.used, 'picture')}"
 
 
 def _named(names: Sequence[str], what: str) -> str:

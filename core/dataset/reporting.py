@@ -98,6 +98,7 @@ class _Gathered:
             height=fate.height,
             masks=bool(fate.mask),
             conditionings=fate.conditioning,
+            weighted=fate.weight != 1,
         )
         area = fate.width * fate.height
         if self.smallest is None or area < self.smallest.width * self.smallest.height:
@@ -138,6 +139,7 @@ class _Gathered:
             blank=tiles.blank,
             mask="file" if first.mask else "alpha" if image.mask == "alpha" and look.transparent else "",
             conditioning=bool(first.conditioning),
+            weight=first.weight,
         )
 
     def _captions(self, entry: Entry, name: str) -> tuple[str, int | None]:
@@ -187,6 +189,7 @@ class _Gathered:
             pixels=counts["pixels"],
             masks=counts["masks"],
             conditionings=counts["conditionings"],
+            weighted=counts["weighted"],
             sizes=self._sizes(),
             captions=self._caption_facts(),
             smaller=self.names["smaller"],

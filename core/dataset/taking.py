@@ -15,6 +15,7 @@ from core.dataset.companions import check_companion, conditioning_path, mask_pat
 from core.dataset.folders import Folder, Passed, why_foreign
 from core.dataset.found import Picture, Survey, counted, listed
 from core.dataset.looks import Job, Look
+from core.dataset.loss_weights import read_loss_weights
 from core.dataset.manifest import Entry, Note
 from core.dataset.settings import Buckets
 from core.dataset.text_files import printable
@@ -57,12 +58,14 @@ class Taking:
         beside = dict(zip(self._wanted, islice(looks, len(self._wanted)), strict=True))
         found.problems.extend(_shared_captions(folder))
         captions = self._captions(found)
+        weights = self._weights(found)
         before = len(found.left_out)
         used: list[str] = []
         for path, look in zip(folder.pictures, own, strict=True):
             found.pictures.append(Picture(path, folder.index, look))
             try:
-                found.entries.extend(self._entries(path, look, captions.captions.get(path, ()), beside))
+                entries = self._entries(path, look, captions.captions.get(path, ()), beside)
+                found.entries.extend(replace(entry, weight=weights.get(path, 1.0)) for entry in entries)
             except PictureError as error:
                 found.left_out.append(Note(printable(path), str(error)))
                 continue
@@ -91,6 +94,13 @@ class Taking:
             except PictureError as error:
                 found.problems.append(str(error))
         return captions
+
+    def _weights(self, found: Survey) -> dict[str, float]:
+        """How much single pictures count; problems and warnings go to what was found."""
+        weights = read_loss_weights(self.folder)
+        found.problems.extend(weights.problems)
+        found.warnings.extend(weights.warnings)
+        return weights.weights
 
     def _entries(self, path: str, look: Look, captions: tuple[str, ...], beside: dict[str, Look]) -> list[Entry]:
         """The picture's entries: itself, its tiles, itself as a tile. PictureError, with the reason, if it has none."""
