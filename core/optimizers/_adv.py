@@ -4,8 +4,8 @@ Its own stochastic rounding is off (Ochre rounds bf16 weights by draws of its ow
 fp32 whatever the weights are. What the library keeps outside of the state that is saved is put into it here, so that
 a run that was killed goes on exactly.
 Not offered, as of version 2.5.16: Nesterov for ADOPT and Prodigy (it mixes the bare gradient into what was divided or
-scaled already), factored state for Muon (it makes another matrix orthogonal, the weights in a near-square), and spectral
-normalisation and centred decay (they need weights to be marked).
+scaled already), factored state for Muon (the matrix that is made orthogonal is another one then: a near-square),
+and spectral normalisation and centred decay (they need weights to be marked).
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class FactoredState(AdvancedOptimizer):
         "Keeps each memory as one row, one column and a bit for each sign: about a fortieth of the state, for steps "
         "that are less exact (SMMF, Park and Lee 2024).",
     )
+
+    def state_bytes(self) -> float:
+        return 0.25 if self.nnmf_factor else self.state_bytes_per_weight
 
     def precision(self) -> Literal["fp32", "factored"]:
         """The library's `state_precision`."""

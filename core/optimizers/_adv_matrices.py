@@ -82,6 +82,9 @@ class AdvancedMuon(AdvancedOptimizer, MatrixOptimizer):
         yield from super().check()
         yield from check_betas(self.adam_betas, "adam_betas")
 
+    def state_bytes(self) -> float:
+        return self.state_bytes_per_weight + 4.0 * self.approx_mars
+
     def made(self, cls: type[Optimizer], groups: list[dict[str, Any]], **own: Any) -> Optimizer:
         """The library's optimizer; own: the arguments of this one."""
         beta_1, beta_2 = self.adam_betas

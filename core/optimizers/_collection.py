@@ -19,6 +19,9 @@ class CollectionOptimizer(LibraryOptimizer):
     module: ClassVar[str] = "pytorch_optimizer"
     fused_backward: ClassVar[bool] = True
 
+    def state_bytes(self) -> float:
+        return self.state_bytes_per_weight + 4.0 * getattr(self, "ams_bound", False)
+
 
 def fixed_decay() -> Any:
     """The setting of weight decay that doesn't follow the learning rate."""

@@ -22,12 +22,13 @@ class LibraryOptimizer(OptimizerConfig):
     @classmethod
     def availability(cls, device: str) -> Availability:
         """Whether the library is installed; it isn't imported."""
-        if _is_installed(cls.module):
+        if is_installed(cls.module):
             return Availability(True)
         return Availability(False, f"{cls.label} needs the library {cls.library}, which isn't installed.", cls.instead)
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether there is a module of this name; it isn't imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except ValueError:  # it was imported in a way that left no trace of where from

@@ -33,6 +33,9 @@ class AdaMuonAdv(AdvancedMuon):
         yield from super().check()
         yield from check_betas(self.betas)
 
+    def state_bytes(self) -> float:
+        return super().state_bytes() - 4.0 * self.normuon_variant  # a number for each row, not for each weight
+
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from adv_optm import AdaMuon_adv
 

@@ -24,7 +24,7 @@ class ProdigyAdv(KourkoutasBeta, AdaptiveRate):
 
     label: ClassVar[str] = "Prodigy (advanced)"
     programs_call_it: ClassVar[tuple[str, ...]] = ("PRODIGY_ADV", "Prodigy_adv")
-    state_bytes_per_weight: ClassVar[float] = 8.7
+    state_bytes_per_weight: ClassVar[float] = 8.0 + 8.0 / 11
     fused_backward: ClassVar[bool] = False
 
     name: Literal["prodigy_adv"] = "prodigy_adv"
@@ -77,6 +77,9 @@ class ProdigyAdv(KourkoutasBeta, AdaptiveRate):
 
     def needs_one_rate(self) -> bool:
         return False
+
+    def state_bytes(self) -> float:
+        return (0.25 if self.nnmf_factor else 8.0) + 8.0 / self.slice_p
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from adv_optm import Prodigy_adv

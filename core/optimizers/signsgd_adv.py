@@ -30,6 +30,9 @@ class SignSGDAdv(FactoredState):
     weight_decay: float = weight_decay()
     nesterov: bool = nesterov()
 
+    def state_bytes(self) -> float:
+        return super().state_bytes() if self.momentum else 0.0
+
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from adv_optm import SignSGD_adv
 
