@@ -158,7 +158,8 @@ def _network_entry(name: str, cls: type[NetworkConfig]) -> NetworkEntry:
     fields = {field: told for field, told in cls.model_fields.items() if field != "name"}
     titles = {field: told.title or "" for field, told in fields.items()}
     also = tuple(other for told in fields.values() for other in info(told).also)
-    return NetworkEntry(name, cls.label, cls().loads_in(), titles, also, _summary(cls))
+    loads_in = cls(name=name).loads_in()
+    return NetworkEntry(name, cls.label, loads_in, titles, also, _summary(cls))
 
 
 def _summary(cls: type) -> str:

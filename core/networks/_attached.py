@@ -64,7 +64,7 @@ class Attached:
 
     def _make(self, target: Target) -> Change:
         """The trained module of a layer, on its device; its buffers (alpha ...) stay fp32."""
-        module = self._adapter.make(target.path, target.layer, target.rank, target.alpha)
+        module = self._adapter.build(target)
         module.to(device=target.layer.weight.device, dtype=torch.float32)  # type: ignore[arg-type]
         module.hold_in(DTYPES[self._adapter.weight_dtype])
         return module

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from core.contracts import Model, Network, Part, PartLayers
 from core.errors import Problem
+from core.networks._programs import REFUSED, loads
 from core.settings import setting
 from core.settings.bases import NetworkConfig
 
@@ -20,7 +21,6 @@ class Embedding(NetworkConfig):
     """
 
     label: ClassVar[str] = "Embedding"
-    loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
     adapts: ClassVar[bool] = False
 
     name: Literal["embedding"] = "embedding"
@@ -93,6 +93,12 @@ class Embedding(NetworkConfig):
         from core.networks._new_words import NewWord
 
         return NewWord(self, model)
+
+    def loads_in(self) -> dict[str, str]:
+        told = {"LyCORIS": "Doesn't know embeddings."}
+        if self.file == "bundled":
+            told |= {"ComfyUI": "Passes it over, and loads the rest of the file.", "diffusers": REFUSED}
+        return loads(told)
 
     def beside_names(self) -> list[str]:
         """The word, as far as it can stand in a file's name."""

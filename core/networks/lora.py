@@ -10,6 +10,5 @@ class Lora(LowRank):
 
     label: ClassVar[str] = "LoRA"
     algorithm: ClassVar[str] = "lora"
-    loads_in: ClassVar[tuple[str, ...]] = ("ComfyUI", "Forge", "A1111", "diffusers")
 
     name: Literal["lora"] = "lora"

@@ -75,6 +75,8 @@ def _problem(cls: type[Settings], data: Mapping[str, Any], detail: Any) -> Probl
     path, owner = _locate(cls, data, detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
+        if said := owner.unknown(path.rpartition(".")[2]) if owner and issubclass(owner, Settings) else "":
+            return Problem(path, said)
         return Problem(path, f"there is no such setting{_nearest(path, list(owner.model_fields) if owner else [])}")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         names = sorted(name.strip("'") for name in context.get("expected_tags", "").split(", ") if name)

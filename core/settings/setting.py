@@ -86,6 +86,11 @@ class Settings(BaseModel):
         """Problems that no single setting shows; paths are relative to this group."""
         return iter(())
 
+    @classmethod
+    def unknown(cls, name: str) -> str:
+        """What to say of a setting that isn't here, where there is more to say than that; else empty."""
+        return ""
+
     @model_validator(mode="before")
     @classmethod
     def _take_renamed(cls, data: Any) -> Any:

@@ -94,3 +94,8 @@ class BoftChange(Rotation, ButterflyOFTModule):
             turned = torch.einsum("k n m, ... k m -> ... k n", blocks, grouped).flatten(-2)
             change = change + turned.unflatten(-1, (-1, distance, 2)).transpose(-1, -2).flatten(-3)
         return change.movedim(-1, axis)
+
+
+def butterfly_sizes(outputs: int) -> list[int]:
+    """The block sizes that BOFT can have, from the smallest: even, and leaving a power of two of blocks."""
+    return [size for size in range(2, outputs + 1, 2) if outputs % size == 0 and (outputs // size).bit_count() == 1]

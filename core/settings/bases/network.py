@@ -13,8 +13,6 @@ class NetworkConfig(Settings):
     """What is trained."""
 
     label: ClassVar[str]
-    loads_in: ClassVar[tuple[str, ...]]
-
     adapts: ClassVar[bool] = True
     """Whether it changes layers; a run has at most one such network."""
 
@@ -25,6 +23,10 @@ class NetworkConfig(Settings):
 
         parts: for each part to train, its layers, by group and by block.
         """
+        raise NotImplementedError
+
+    def loads_in(self) -> dict[str, str]:
+        """What each program does with the main file: nothing to say if it loads it and does what was trained."""
         raise NotImplementedError
 
     def beside_names(self) -> list[str]:

@@ -26,7 +26,10 @@ def test_lists_every_optimizer_and_network() -> None:
     assert all(entry.availability.works and entry.label and entry.description for entry in optimizers)
     networks = OptimizerRegistry(CPU).networks()
     assert [entry.name for entry in networks] == registry("networks").names()
-    assert all("ComfyUI" in entry.loads_in for entry in networks if entry.name in ("lora", "locon"))
+    by_name = {entry.name: entry for entry in networks}
+    assert not any(by_name["lora"].loads_in.values()) and "ComfyUI" in by_name["lora"].loads_in
+    assert by_name["loha"].loads_in["diffusers"] == "Refuses the file." and not by_name["loha"].loads_in["ComfyUI"]
+    assert by_name["lokr"].settings["factor"] == "Factor" and "network_dim" in by_name["lokr"].also
 
 
 def test_what_works_is_no_problem() -> None:
