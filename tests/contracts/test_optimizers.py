@@ -94,6 +94,7 @@ each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 # The task wants steps of about 0.01 in each weight. Rates of optimizers whose steps at rate 0.01 have another size:
 RATES: dict[str, float] = {
     "adabelief-rectify": 0.1,
+    "adafactor-momentum": 1.0,
     "adagrad": 0.05,
     "adagrad8bit": 0.05,
     "adamuon_adv": 0.05,
@@ -109,6 +110,8 @@ RATES: dict[str, float] = {
     "mars-shampoo": 0.03,
     "muon": 0.05,
     "muon_adv": 0.05,
+    "prodigy-corrected": 3.0,
+    "prodigy_plus_schedule_free": 10.0,
     "schedule_free_adamw": 0.03,
     "schedule_free_radam": 0.3,
     "schedule_free_sgd": 1.0,
