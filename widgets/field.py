@@ -107,13 +107,18 @@ class Row:
 
     def fill(self, value: Any) -> None:
         """Show another value, whatever it is."""
-        self._value = value
+        self._value = value = self._worded(value)
         if self._box:
             self._filling = True
             try:
                 self._put_in(value)
             finally:
                 self._filling = False
+
+    def _worded(self, value: Any) -> Any:
+        """Files may say true and false where yes and no are to choose from."""
+        words = {True: "yes", False: "no"}
+        return words[value] if isinstance(value, bool) and "yes" in [option for _, option in self.options] else value
 
     def choose(self, value: Any) -> None:
         """Take another value, as if the user had put it in."""

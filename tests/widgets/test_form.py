@@ -263,3 +263,10 @@ def test_a_form_needs_neither_torch_nor_diffusers_and_opens_in_a_second() -> Non
         "assert took < 1.5, took  # of processor time; half a second on a quiet machine\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_true_in_a_file_is_yes_where_that_is_to_choose_from() -> None:
+    form = Form(LoraConfig, merge(full_data(), {"parts": {"text_1": {"train": True}, "text_2": {"train": False}}}))
+    row = form.row("parts.text_1.train")
+    assert (row.data(), form.row("parts.text_2.train").data()) == ("yes", "no")
+    assert row.widget and [value for _, value in row._input.options] == ["default", "yes", "no"]
