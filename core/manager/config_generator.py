@@ -20,6 +20,7 @@ from core.manager.optimizer_registry import OptimizerRegistry
 from core.registry import registry
 from core.settings.checks import validate
 from core.training.run_folder import write_text
+from core.training.weights_and_biases import wandb_problem
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class ConfigGenerator:
         if problem:
             yield problem
         problem = precision_problem(config, self.machine)
+        if problem:
+            yield problem
+        problem = wandb_problem(config)
         if problem:
             yield problem
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from core.registry import plugin_name, registry
 from core.settings.checks import plugin_kind
-from core.settings.setting import Settings
+from core.settings.setting import Settings, info
 
 
 def table_classes(owner: type[Settings], name: str) -> list[type[Settings]]:
@@ -35,3 +35,23 @@ def chooses_plugin(job: type[Settings], path: Sequence[str]) -> bool:
     for key in parents:
         owners = [cls for owner in owners for cls in table_classes(owner, key)]
     return any(plugin_kind(owner, last) for owner in owners)
+
+
+PLACES = ("file", "folder", "path")
+"""The kinds of settings that tell where something lies on the user's machine."""
+
+
+def data_without_places(settings: Settings) -> dict[str, Any]:
+    """Plain data of settings, for others to read: without the user's folders and files."""
+    found: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if info(field).kind not in PLACES and value is not None:
+            found[name] = _shared(value)
+    return found
+
+
+def _shared(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return data_without_places(value)
+    return [_shared(item) for item in value] if isinstance(value, list) else value

@@ -50,7 +50,8 @@ class Step(Event):
 
     loss: mean over the step's samples. learning_rates: part -> rate. gradient_norm: before clipping.
     images_per_second, seconds_left: training alone, without sampling and saving.
-    memory, host_memory: bytes of the device (0 on a CPU) and of this process.
+    memory, host_memory: bytes of the device (0 on a CPU) and of this process. smooth_loss: over the latest steps.
+    more: further curves, with their names, of the steps that log them.
     """
 
     kind: ClassVar[str] = "step"
@@ -64,6 +65,8 @@ class Step(Event):
     seconds_left: float
     memory: int = 0
     host_memory: int = 0
+    smooth_loss: float | None = None
+    more: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

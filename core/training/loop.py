@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from core.contracts import Batch
 from core.dataset.draws import key_for
 from core.devices import used_host_memory
 from core.devices.torch_device import peak_memory
@@ -19,8 +19,10 @@ from core.training.ema import weights_of
 from core.training.events import BackedUp, Deleted, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
+from core.training.noise import draw_times
 from core.training.planning import best_file
 from core.training.previews import compare_samples, draw_samples
+from core.training.stepping import Applied
 from core.training.validation import validate
 
 if TYPE_CHECKING:
@@ -59,12 +61,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepResult:
-    """loss: mean over the step's samples. gradient_norm: before clipping. images: samples in the step."""
+    """loss: mean over the step's samples. gradient_norm: before clipping. images: samples in the step.
+
+    losses, levels: of each sample of this process, its loss and noise level (0 to 1).
+    """
 
     loss: float
     gradient_norm: float
     images: int
     learning_rates: dict[str, float]
+    losses: list[float]
+    levels: list[float]
 
 
 def train_step(run: Run, progress: Progress) -> StepResult:
@@ -74,41 +81,46 @@ def train_step(run: Run, progress: Progress) -> StepResult:
     progress.epoch = run.plan.next_epoch(progress.epoch)
     batches = run.batches.step(progress.epoch, progress.step_in_epoch)
     samples = run.plan.epoch(progress.epoch)[progress.step_in_epoch].samples
-    loss = 0.0
+    there: list[Tensor] = []
+    names: list[str] = []
+    levels: list[float] = []
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
         with run.gradient_sync(last):
             torch.manual_seed(key_for(run.seed, "dropout", progress.step, index))
-            losses = sample_losses(run, batch) * batch.weights.to(run.device)
+            losses = sample_losses(run, batch) * batch.weights.to(run.device, non_blocking=True)
+            if run.stepping.steps_early:
+                check_losses(losses.tolist(), batch.names, progress.step + 1)
             run.accelerator.backward(losses.sum() * (run.accelerator.num_processes / samples))
-        loss += check_loss(losses.detach(), batch, progress.step + 1)
-    norm = apply_gradients(run, progress)
+        there.append(losses.detach())
+        names += batch.names
+        levels += run.objective.level(draw_times(run, batch)).tolist()
+    applied = run.stepping.finish(there)
+    check_losses(applied.losses, names, progress.step + 1)
+    take_in(run, progress, applied)
     progress.advance(run.plan.steps_per_epoch(progress.epoch))
-    return StepResult(loss / samples, norm, samples, rates)
+    return StepResult(sum(applied.losses) / samples, applied.norm, samples, rates, applied.losses, levels)
 
 
-def check_loss(losses: Tensor, batch: Batch, step: int) -> float:
-    """The sum of the losses. TrainingError, naming the pictures, if one is not finite."""
-    total = float(losses.sum())
-    if math.isfinite(total):
-        return total
-    names = [name for name, loss in zip(batch.names, losses.tolist(), strict=True) if not math.isfinite(loss)]
-    raise TrainingError(
-        f"The loss became {total} at step {step}, with {', '.join(names or batch.names)}.",
-        "The weights were not touched by this step.",
-        "Look at these pictures; lower the learning rate; or use bf16 or fp32 if the precision is fp16.",
-    )
+def check_losses(losses: Sequence[float], names: Sequence[str], step: int) -> None:
+    """TrainingError, naming the pictures, if a loss is not finite. The weights have not been touched then."""
+    broken = {name: loss for name, loss in zip(names, losses, strict=True) if not math.isfinite(loss)}
+    if broken:
+        raise TrainingError(
+            f"The loss became {next(iter(broken.values()))} at step {step}, with {', '.join(broken)}.",
+            "The weights were not touched by this step.",
+            "Look at these pictures; lower the learning rate; or use bf16 or fp32 if the precision is fp16.",
+        )
 
 
-def apply_gradients(run: Run, progress: Progress) -> float:
-    """Let the weights have changed. The gradients' norm before clipping. TrainingError if it isn't finite."""
-    applied = run.stepping.finish()
+def take_in(run: Run, progress: Progress, applied: Applied) -> None:
+    """Tell who has to know that the weights changed. TrainingError if they didn't, as a gradient was not finite."""
     if applied.changed:
         progress.skipped = 0
         run.network.after_step()
         if run.ema:
             run.ema.after_step(progress.step + 1)
-        return applied.norm
+        return
     progress.skipped += 1
     if run.accelerator.scaler is None or progress.skipped == SKIPS_ALLOWED:
         raise TrainingError(
@@ -116,7 +128,6 @@ def apply_gradients(run: Run, progress: Progress) -> float:
             run.stepping.after_failure,
             "Lower the learning rate; or use bf16 or fp32 if the precision is fp16.",
         )
-    return applied.norm
 
 
 def train(run: Run, progress: Progress) -> None:
@@ -146,6 +157,7 @@ def one_step(run: Run, progress: Progress) -> None:
 def step_event(run: Run, progress: Progress, result: StepResult) -> Step:
     """What readers learn of a step."""
     left, speed = run.total_steps - progress.step, run.speed
+    run.curves.add(result.loss, result.losses, result.levels)
     return Step(
         step=progress.step,
         epoch=run.epoch_of(progress.step),
@@ -157,6 +169,8 @@ def step_event(run: Run, progress: Progress, result: StepResult) -> Step:
         seconds_left=left * speed.seconds_per_step,
         memory=peak_memory(run.device),
         host_memory=used_host_memory(),
+        smooth_loss=run.curves.smooth_loss,
+        more=run.curves.more(run, progress.step),
     )
 
 

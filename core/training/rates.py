@@ -30,6 +30,7 @@ class Rates:
 
     def __init__(self, config: LoraConfig, optimizer: Any, length: RunLength, epoch_ends: Sequence[int]) -> None:
         self._optimizer, self._schedule, self._length = optimizer, config.schedule, length
+        self._settings = config.optimizer
         self._full = [group["lr"] for group in optimizer.param_groups]
         texts = {part: getattr(config.parts, part).stop_after for part in config.parts.trained()}
         texts |= {group["part"]: group["stop_after"] for group in optimizer.param_groups if "stop_after" in group}
@@ -43,6 +44,12 @@ class Rates:
             if self.has_stopped(group.get("part", ""), step):
                 freeze(group)
         return {group["name"]: self._told(group, step) for group in self._optimizer.param_groups}
+
+    def taken(self) -> dict[str, float]:
+        """The rates as the optimizer took them at its last step, of the groups where it adds something to theirs."""
+        groups = [g for g in self._optimizer.param_groups if any(p.requires_grad for p in g["params"])]
+        rates = {group["name"]: self._settings.effective_rate(self._optimizer, group) for group in groups}
+        return {group["name"]: rates[group["name"]] for group in groups if rates[group["name"]] != group["lr"]}
 
     def has_stopped(self, part: Part, step: int) -> bool:
         """Whether a part doesn't take a step (from 0) any more."""

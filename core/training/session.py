@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from accelerate.state import AcceleratorState, GradientState
@@ -13,12 +13,13 @@ from core.config.lora import LoraConfig
 from core.devices import give_back_host_memory
 from core.errors import OchreError, TrainingError
 from core.training.encoding import StoppedEarly
-from core.training.events import Event, Message, Started, Stopped
+from core.training.events import Event, Message, Phase, Started, Stopped
 from core.training.loop import Progress, back_up, train
 from core.training.previews import draw_samples
 from core.training.run_folder import RunFolder, read_backup
 from core.training.setup import Run, set_up
 from core.training.tensorboard import TensorBoard
+from core.training.weights_and_biases import WeightsAndBiases
 
 # bitsandbytes, which diffusers imports, misses a kernel for 4-bit numbers on a CPU, which nothing here uses
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -77,26 +78,29 @@ def backed_up_on_failure(run: Run, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def readers(config: LoraConfig, folder: RunFolder, first_step: int) -> Iterator[TeeReport]:
-    """A report that every reader of this process hears: the event log, and TensorBoard if wanted."""
-    board = TensorBoard(folder.tensorboard, folder.path, first_step) if config.logging.tensorboard else None
-    try:
-        yield TeeReport(folder, board)
-    finally:
-        if board:
-            board.close()
+    """A report that every reader of this process hears: the event log, and those that draw curves, if wanted."""
+    with ExitStack() as stack:
+        boards: list[TensorBoard | WeightsAndBiases] = []
+        if config.logging.tensorboard:
+            boards.append(TensorBoard(folder.tensorboard, folder.path, first_step))
+            stack.callback(boards[-1].close)
+        if config.logging.wandb:
+            folder.report(Phase(title="Connecting to Weights & Biases"))
+            boards.append(WeightsAndBiases(config, folder.path))
+            stack.callback(boards[-1].close)
+        yield TeeReport(folder, boards)
 
 
 class TeeReport:
-    """Hands an event to the event log and to TensorBoard."""
+    """Hands an event to the event log and to those that draw curves."""
 
-    def __init__(self, folder: RunFolder, board: TensorBoard | None) -> None:
-        self._log, self._board = folder.report, board
+    def __init__(self, folder: RunFolder, boards: Sequence[Callable[[Event], None]]) -> None:
+        self._readers = [folder.report, *boards]
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
-        self._log(event)
-        if self._board:
-            self._board(event)
+        for reader in self._readers:
+            reader(event)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from core.objectives import Objective
 from core.optimizers._state import restore_state
 from core.training.base_model import BaseModel, find_base
 from core.training.cache_usage import begin_usage
+from core.training.curves import Curves
 from core.training.due import due
 from core.training.ema import Ema
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
@@ -86,6 +87,7 @@ class Run:
         self.rates = Rates(self.config, self.optimizer, run_length(self.config, self.plan), self._epoch_ends)
         self.stepping = stepping_of(self.config, self.optimizer, self.accelerator.scaler)
         self.ema = Ema(self.parameters, self.config.ema) if self.config.ema.is_on else None
+        self.curves = Curves(self.config.logging.every_n_steps)
         self.kept = Kept(self.config.saving.keep_last, self.folder.events_path)
         self._files = dict(output_files(self.config, self.plan))
         saving, sampling = self.config.saving, self.config.sampling
@@ -188,7 +190,9 @@ class Run:
                 do="Lower the learning rate, and start again: the run goes on from its last backup.",
             )
         scaler = self.accelerator.scaler
-        more = {"ema": self.ema.state()} if self.ema else {}
+        more: dict[str, Any] = {"curves": self.curves.state()}
+        if self.ema:
+            more["ema"] = self.ema.state()
         scaled = scaler.state_dict() if scaler else {}
         return State(network, self.optimizer.state_dict(), scaled, progress.as_dict(), more)
 
@@ -200,6 +204,7 @@ class Run:
             self.accelerator.scaler.load_state_dict(state.scaler)
         if self.ema:
             self.ema.load_state(state.more["ema"])
+        self.curves.load_state(state.more.get("curves", {}))  # a backup of version 1 has none
 
 
 def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:

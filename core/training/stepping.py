@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,23 +21,33 @@ from core.dataset.draws import key_for
 
 @dataclass(frozen=True)
 class Applied:
-    """norm: the gradients' norm before clipping. changed: whether the weights took a step."""
+    """norm: the gradients' norm before clipping. changed: whether the weights took a step. losses: of its samples."""
 
     norm: float
     changed: bool
+    losses: list[float] = field(default_factory=list)
 
 
 class Stepping(Protocol):
-    """What the loop asks of it. after_failure: what a gradient that isn't finite left, in the user's words."""
+    """What the loop asks of it.
+
+    after_failure: what a gradient that isn't finite left, in the user's words. steps_early: whether weights change
+    during the backward pass, so that losses have to be looked at before it.
+    """
 
     after_failure: str
+    steps_early: bool
 
     def begin(self, step: int) -> None:
         """A step (from 0) begins: its backward passes follow."""
         ...
 
-    def finish(self) -> Applied:
-        """The backward passes are over: let the weights have changed, and forget the gradients."""
+    def finish(self, losses: Sequence[Tensor] = ()) -> Applied:
+        """The backward passes are over: let the weights have changed, and forget the gradients.
+
+        losses: of each pass's samples. They are brought over together with the gradients' norm, as each look at the
+        device waits for all that it is doing.
+        """
         ...
 
     def evaluating(self) -> Any:
@@ -54,6 +64,7 @@ class PlainStep:
     """
 
     after_failure = "The weights were not touched by this step."
+    steps_early = False
 
     def __init__(
         self,
@@ -74,18 +85,18 @@ class PlainStep:
         """Nothing is done before the gradients are there."""
         self._step = step
 
-    def finish(self) -> Applied:
-        """Clip, and step if every gradient is finite."""
+    def finish(self, losses: Sequence[Tensor] = ()) -> Applied:
+        """Clip, and step if every loss and every gradient is finite."""
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
-        norm = float(clip_grad_norm_(self._parameters, self._limit))
-        if finite := math.isfinite(norm):
+        *told, norm = brought_over([*losses, clip_grad_norm_(self._parameters, self._limit)])
+        if finite := all(map(math.isfinite, (*told, norm))):
             with as_fp32(list(enumerate(self._parameters)), self._rounding, self._step):
                 self._optimizer.step()
         if self._scaler is not None:
             self._scaler.update()  # a smaller scale after a skipped step
         self._optimizer.zero_grad(set_to_none=True)
-        return Applied(norm, finite)
+        return Applied(norm, finite, told)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -104,6 +115,7 @@ class FusedStep:
     """
 
     after_failure = "Some weights had taken this step already: the run can go on from its last backup."
+    steps_early = True
 
     def __init__(self, optimizer: torch.optim.Optimizer, rounding: Rounding | None = None) -> None:
         self._optimizer, self._rounding, self._step = optimizer, rounding, 0
@@ -136,18 +148,38 @@ class FusedStep:
         self._after[place] = {name: value for name, value in alone.items() if name != "params"}
         parameter.grad = None
 
-    def finish(self) -> Applied:
+    def finish(self, losses: Sequence[Tensor] = ()) -> Applied:
         """The norm of all gradients that came."""
         for place, settings in self._after.items():
             self._optimizer.param_groups[place].update(settings)
-        norm = float(torch.stack([square.cpu() for square in self._squares]).sum().sqrt()) if self._squares else 0.0
-        return Applied(norm, math.isfinite(norm))
+        *told, square = brought_over([*losses, total_of(self._squares)])
+        return Applied(math.sqrt(square), math.isfinite(square), told)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """As PlainStep's."""
         with averaged(self._optimizer):
             yield
+
+
+def brought_over(tensors: Sequence[Tensor]) -> list[float]:
+    """Their numbers, one after the other, with one look at the device."""
+    device = _where_most_is(tensors)
+    flat = [tensor.detach().float().flatten().to(device, non_blocking=True) for tensor in tensors]
+    return torch.cat(flat).tolist()
+
+
+def total_of(numbers: Sequence[Tensor]) -> Tensor:
+    """The sum of single numbers, on the device of the first; 0 if there are none."""
+    if not numbers:
+        return torch.zeros(())
+    device = _where_most_is(numbers)
+    return torch.stack([number.to(device, non_blocking=True) for number in numbers]).sum()
+
+
+def _where_most_is(tensors: Sequence[Tensor]) -> torch.device:
+    """A GPU, if one of them is there: only a copy to it may be left to end by itself."""
+    return next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), torch.device("cpu"))
 
 
 @contextmanager

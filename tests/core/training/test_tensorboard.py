@@ -33,7 +33,7 @@ def test_curves_and_samples_are_there(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path / "tensorboard", tmp_path, 0)
     board(step(1, 0.5))
     board(step(2, 0.25))
-    board(Sampled(step=2, paths=["00.png"], prompts=["a cat"]))
+    board(Sampled(step=2, paths=["00.png"], prompts=["a cat"], rows=["00"]))
     board.close()
     found = read(tmp_path / "tensorboard")
     assert [(event.step, event.value) for event in found.Scalars("loss/train_step")] == [(1, 0.5), (2, 0.25)]
