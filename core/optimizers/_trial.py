@@ -70,8 +70,6 @@ def _descend(config: OptimizerConfig, device: str) -> tuple[Tensor, Optimizer]:
     start = torch.linspace(-1, 1, 128 * 128, device=device).reshape(128, 128)
     weights = torch.nn.Parameter(start.clone())
     optimizer = config.build([{"params": [weights], "lr": config.usual_rate}])
-    if config.schedule_free:
-        optimizer.train()  # type: ignore[attr-defined]
     for _ in range(STEPS):
         optimizer.zero_grad()
         (weights - 0.3).square().sum().backward()

@@ -2,6 +2,7 @@
 
 Prodigy and D-Adaptation go on along what they remember of earlier gradients, some take the first group's rate for all,
 and D-Adaptation's SGD fails when all rates are 0, as at a schedule's end. Schedule-free optimizers go on averaging.
+Adafactor with momentum remembers steps, not gradients, and with a rate of its own looks at none.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from core.contracts import Part
 from core.errors import Problem
 from core.optimizers._library import LibraryOptimizer
 from core.optimizers._settings import weight_decay
+from core.optimizers._zero_rates import leaving_out_zero_rates
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Adafactor(LibraryOptimizer):
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from transformers.optimization import Adafactor
 
-        return Adafactor(
+        return leaving_out_zero_rates(Adafactor)(
             groups,
             lr=None,  # each group brings its own; with relative_step it is not looked at
             eps=(self.eps, self.scale_eps),

@@ -16,6 +16,7 @@ class Adagrad8bit(BitsAndBytes):
     programs_call_it: ClassVar[tuple[str, ...]] = ("Adagrad8bit", "ADAGRAD_8BIT")
     state_bytes_per_weight: ClassVar[float] = in_8_bits(1)
     usual_rate: ClassVar[float] = 1e-2
+    instead: ClassVar[str] = "adagrad"
     theirs: ClassVar[str] = "Adagrad8bit"
 
     name: Literal["adagrad8bit"] = "adagrad8bit"

@@ -20,6 +20,7 @@ class Adam8bit(BitsAndBytes):
     label: ClassVar[str] = "Adam 8-bit"
     programs_call_it: ClassVar[tuple[str, ...]] = ("Adam8bit", "ADAM_8BIT", "PagedAdam8bit")
     state_bytes_per_weight: ClassVar[float] = in_8_bits(2)
+    instead: ClassVar[str] = "adam"
     theirs: ClassVar[str] = "Adam8bit"
 
     name: Literal["adam8bit"] = "adam8bit"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from core.errors import MachineError, Problem, TrainingError
+from core.optimizers._zero_rates import leaving_out_zero_rates
 from core.settings import setting
 from core.settings.bases import OptimizerConfig
 from core.settings.importable import ArgumentError, class_problems, import_class, parse_arguments
@@ -75,7 +76,7 @@ class Custom(OptimizerConfig):
         from core.optimizers._trial import state_bytes
 
         try:
-            return state_bytes(self._state_of_two_steps(128))
+            return round(state_bytes(self._state_of_two_steps(128)), 2)
         except Exception:  # a foreign class raises whatever it likes; `check` tells of it
             return self.state_bytes_per_weight
 
@@ -84,8 +85,6 @@ class Custom(OptimizerConfig):
 
         weights = torch.nn.Parameter(torch.ones(size, 4 if size == 1 else size))
         optimizer = self.build([{"params": [weights], "lr": _TRIAL_RATE}])
-        if self.averages_weights():
-            optimizer.train()  # type: ignore[attr-defined]
         for _ in range(2):
             weights.grad = torch.full_like(weights, 0.5)
             optimizer.step()
@@ -95,7 +94,10 @@ class Custom(OptimizerConfig):
         cls, name = import_class(self.class_path, _BASE), self.class_path.rpartition(".")[2]
         rates = {"lr": max(group["lr"] for group in groups)} if "lr" in inspect.signature(cls).parameters else {}
         try:
-            return cls(groups, **rates, **parse_arguments(self.arguments))
+            optimizer: Any = leaving_out_zero_rates(cls)(groups, **rates, **parse_arguments(self.arguments))
+            if self.averages_weights():
+                optimizer.train()
+            return optimizer
         except ArgumentError as error:
             raise TrainingError(f"{name} can't be used.", f"{error}.") from error
         except Exception as error:  # a foreign class raises whatever it likes

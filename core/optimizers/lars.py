@@ -25,7 +25,7 @@ class Lars(CollectionOptimizer):
     programs_call_it: ClassVar[tuple[str, ...]] = ("LARS", "LARS_8BIT", "LARS8bit")
     state_bytes_per_weight: ClassVar[float] = 4.0
     sensible_rates: ClassVar[tuple[float, float]] = (0.0, 100.0)
-    usual_rate: ClassVar[float] = 0.1
+    usual_rate: ClassVar[float] = 10.0
 
     name: Literal["lars"] = "lars"
     momentum: float = momentum(0.9)

@@ -77,6 +77,10 @@ class Prodigy(AdaptiveRate):
         yield from check_betas(self.betas)
         yield from check_growth(self.growth_rate)
 
+    def state_bytes(self) -> float:
+        """Two remembered numbers for each weight (one without the first beta), and two for those that it looks at."""
+        return (8.0 if self.betas[0] else 4.0) + 8.0 / self.slice_p
+
     def effective_rate(self, optimizer: Optimizer, group: Mapping[str, Any]) -> float:
         rate = super().effective_rate(optimizer, group)
         return rate * corrected(self.betas, group["k"]) if self.use_bias_correction else rate

@@ -21,14 +21,20 @@ log = logging.getLogger(__name__)
 
 
 @cache
-def _quiet(cls: Any) -> Any:
-    """A class that is `cls`, but logs what that prints."""
+def _adapted(cls: Any) -> Any:
+    """A class that is `cls`, but logs what that prints, and leaves weights whose rate is 0 where they are."""
 
-    class Quiet(cls):
+    class Adapted(cls):
         def log(self, message: str) -> None:
             log.info(message)
 
-    return named_as(Quiet, cls)
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                for weight in group["params"] if group["lr"] == 0 else ():
+                    weight.grad = None
+            return super().step(closure)
+
+    return named_as(Adapted, cls)
 
 
 class ProdigyPlusScheduleFree(AdaptiveRate):
@@ -44,7 +50,7 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
     library: ClassVar[str] = "prodigy-plus-schedule-free"
     module: ClassVar[str] = "prodigyplus"
     schedule_free: ClassVar[bool] = True
-    state_bytes_per_weight: ClassVar[float] = 4.4
+    state_bytes_per_weight: ClassVar[float] = 4 + 0.06 + 4 / 11
 
     name: Literal["prodigy_plus_schedule_free"] = "prodigy_plus_schedule_free"
     d_coef: float = setting(
@@ -173,6 +179,9 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
             yield from check_interpolation("betas.0", self.betas[0])
         if self.atan2 and self.use_stableadamw:
             yield Problem("use_stableadamw", "doesn't go with Adam-atan2 (atan2)", {"use_stableadamw": False})
+        if self.use_cautious and not self.use_schedulefree:
+            message = "needs schedule-free averaging (use_schedulefree): the library's steps are wrong without"
+            yield Problem("use_cautious", message, {"use_cautious": False})
         if self.use_cautious and self.use_grams:
             yield Problem("use_grams", "doesn't go with cautious steps (use_cautious)", {"use_grams": False})
         if self.use_focus and self.factored:
@@ -192,7 +201,7 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
         from prodigyplus import ProdigyPlusScheduleFree
 
         own = {"name", "split_groups", "betas", "beta3", "eps", "atan2"}
-        return keeping_weights(_quiet(ProdigyPlusScheduleFree))(
+        return keeping_weights(_adapted(ProdigyPlusScheduleFree))(
             groups,
             betas=(self.betas[0], self.betas[1]),
             beta3=self.beta3 or None,

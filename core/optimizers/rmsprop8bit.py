@@ -15,6 +15,7 @@ class RMSprop8bit(BitsAndBytes):
     label: ClassVar[str] = "RMSprop 8-bit"
     programs_call_it: ClassVar[tuple[str, ...]] = ("RMSprop8bit", "RMSPROP_8BIT")
     state_bytes_per_weight: ClassVar[float] = in_8_bits(1)
+    instead: ClassVar[str] = "rmsprop"
     theirs: ClassVar[str] = "RMSprop8bit"
 
     name: Literal["rmsprop8bit"] = "rmsprop8bit"

@@ -48,7 +48,7 @@ class AdamWScheduleFree(ScheduleFree):
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from schedulefree import AdamWScheduleFree
 
-        return keeping_weights(leaving_out_zero_rates(AdamWScheduleFree))(
+        optimizer = keeping_weights(leaving_out_zero_rates(AdamWScheduleFree))(
             groups,
             betas=(self.betas[0], self.betas[1]),
             warmup_steps=self.warmup_steps,
@@ -57,3 +57,5 @@ class AdamWScheduleFree(ScheduleFree):
             r=self.r,
             weight_lr_power=self.weight_lr_power,
         )
+        optimizer.train()
+        return optimizer

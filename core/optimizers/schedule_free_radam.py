@@ -53,7 +53,7 @@ class RAdamScheduleFree(ScheduleFree):
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from schedulefree import RAdamScheduleFree
 
-        return keeping_weights(leaving_out_zero_rates(RAdamScheduleFree))(
+        optimizer = keeping_weights(leaving_out_zero_rates(RAdamScheduleFree))(
             groups,
             betas=(self.betas[0], self.betas[1]),
             weight_decay=self.weight_decay,
@@ -62,3 +62,5 @@ class RAdamScheduleFree(ScheduleFree):
             r=self.r,
             weight_lr_power=self.weight_lr_power,
         )
+        optimizer.train()
+        return optimizer

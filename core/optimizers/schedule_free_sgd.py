@@ -42,7 +42,7 @@ class SGDScheduleFree(ScheduleFree):
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         from schedulefree import SGDScheduleFree
 
-        return keeping_weights(leaving_out_zero_rates(SGDScheduleFree))(
+        optimizer = keeping_weights(leaving_out_zero_rates(SGDScheduleFree))(
             groups,
             momentum=self.momentum,
             warmup_steps=self.warmup_steps,
@@ -50,3 +50,5 @@ class SGDScheduleFree(ScheduleFree):
             r=self.r,
             weight_lr_power=self.weight_lr_power,
         )
+        optimizer.train()
+        return optimizer

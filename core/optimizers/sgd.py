@@ -23,7 +23,7 @@ class SGD(OptimizerConfig):
     state_bytes_per_weight: ClassVar[float] = 0.0
     fused_backward: ClassVar[bool] = True
     sensible_rates: ClassVar[tuple[float, float]] = (0.0, 100.0)
-    usual_rate: ClassVar[float] = 1e-2
+    usual_rate: ClassVar[float] = 0.1
 
     name: Literal["sgd"] = "sgd"
     momentum: float = momentum()

@@ -17,7 +17,8 @@ class SGD8bit(BitsAndBytes):
     programs_call_it: ClassVar[tuple[str, ...]] = ("SGD8bit", "SGD_8BIT", "SGDNesterov8bit")
     state_bytes_per_weight: ClassVar[float] = in_8_bits(1)
     sensible_rates: ClassVar[tuple[float, float]] = (0.0, 100.0)
-    usual_rate: ClassVar[float] = 1e-2
+    usual_rate: ClassVar[float] = 0.1
+    instead: ClassVar[str] = "sgd"
     theirs: ClassVar[str] = "SGD8bit"
 
     name: Literal["sgd8bit"] = "sgd8bit"

@@ -112,6 +112,7 @@ RATES: dict[str, float] = {
     "muon_adv": 0.05,
     "prodigy-corrected": 3.0,
     "prodigy_plus_schedule_free": 10.0,
+    "prodigy_plus_schedule_free-corrected": 1.0,
     "schedule_free_adamw": 0.03,
     "schedule_free_radam": 0.3,
     "schedule_free_sgd": 1.0,
