@@ -93,8 +93,8 @@ class PissaChange(LowRankChange):
 
     def hold_in(self, dtype: torch.dtype) -> None:
         super().hold_in(dtype)
-        self.first_up.copy_(self.lora_up.weight)  # rounded alike, so that a new network changes nothing
-        self.first_down.copy_(self.lora_down.weight)
+        self.first_up.copy_(self.lora_up.weight.detach())  # rounded alike, so that a new network changes nothing
+        self.first_down.copy_(self.lora_down.weight.detach())
 
     def trained(self) -> dict[str, Tensor]:
         """With what it began, which the change is measured from."""

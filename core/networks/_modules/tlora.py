@@ -98,9 +98,9 @@ class TloraChange(Change, TLoraModule):
 
     def hold_in(self, dtype: torch.dtype) -> None:
         super().hold_in(dtype)
-        self.base_q.copy_(self.q_layer.weight)  # rounded alike, so that a new network changes nothing
-        self.base_p.copy_(self.p_layer.weight)
-        self.base_lambda.copy_(self.lambda_layer)
+        self.base_q.copy_(self.q_layer.weight.detach())  # rounded alike, so that a new network changes nothing
+        self.base_p.copy_(self.p_layer.weight.detach())
+        self.base_lambda.copy_(self.lambda_layer.detach())
 
     def trained(self) -> dict[str, Tensor]:
         """With what it began, which the change is measured from."""
