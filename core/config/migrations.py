@@ -11,8 +11,11 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _to_2(data: dict[str, Any]) -> dict[str, Any]:
-    """How often something is done is one text; times are a distribution, which was always the uniform one."""
-    return _everywhere(_everywhere(data, _cadences), _uniform_times)
+    """How often something is done is one text; times are a distribution, which was always the uniform one.
+
+    A file's format, of which there was only one, is none that one chooses.
+    """
+    return _everywhere(_everywhere(_everywhere(data, _cadences), _uniform_times), _without_format)
 
 
 def _cadences(data: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +36,13 @@ def _cadences(data: dict[str, Any]) -> dict[str, Any]:
 def _uniform_times(data: dict[str, Any]) -> dict[str, Any]:
     times = data.get("times")
     return data | {"times": {"name": "uniform"} | times} if isinstance(times, dict) else data
+
+
+def _without_format(data: dict[str, Any]) -> dict[str, Any]:
+    saving = data.get("saving")
+    if not isinstance(saving, Mapping) or saving.get("format") != "kohya":
+        return data
+    return data | {"saving": {name: value for name, value in saving.items() if name != "format"}}
 
 
 def _counted(number: Any, unit: str) -> str:

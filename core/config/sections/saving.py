@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
-
 from core.config.sections.memory import Dtype
 from core.errors import Problem
 from core.settings import Settings, setting
@@ -37,12 +35,6 @@ class Saving(Settings):
         kind="path",
         affects="files",
         also=("output_dir", "output_model_destination"),
-    )
-    format: Literal["kohya"] = setting(
-        "kohya",
-        "Format",
-        "Key names and metadata of the file. kohya's load in ComfyUI, Forge, A1111 and diffusers.",
-        affects="files",
     )
     dtype: Dtype = setting(
         "fp16",

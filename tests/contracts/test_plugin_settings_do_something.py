@@ -1,0 +1,203 @@
+"""Each setting of each optimizer, schedule, distribution of times, loss, weighting and network changes what it does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.contracts import Model, PartLayers
+from core.objectives import Diffusion, Flow
+from core.registry import registry
+from core.settings import Settings
+from tests.contracts.alternatives import alternatives, shown_context
+
+KINDS = ("optimizers", "schedules", "times", "losses", "weightings", "networks")
+
+CONTEXTS: Mapping[str, Mapping[str, Any]] = {}
+"""kind.plugin.setting (or kind.*.setting) -> what else has to be set for the setting to do something."""
+
+VALUES: Mapping[str, Any] = {}
+"""kind.plugin.setting (or kind.*.setting) -> another value, for those that have no obvious one."""
+
+ELSEWHERE: Mapping[str, str] = {}
+"""Settings that only a whole run shows -> the test that does."""
+
+
+def named(table: Mapping[str, Any], kind: str, plugin: str, setting: str) -> Any:
+    """An entry for this plug-in's setting, or for the setting of all plug-ins of the kind."""
+    return table.get(f"{kind}.{plugin}.{setting}", table.get(f"{kind}.*.{setting}"))
+
+
+def cases() -> Iterator[Any]:
+    for kind in KINDS:
+        for plugin, cls in registry(kind).all().items():
+            for setting in cls.model_fields:
+                if setting != "name" and named(ELSEWHERE, kind, plugin, setting) is None:
+                    yield pytest.param(kind, plugin, setting, id=f"{kind}-{plugin}-{setting}")
+
+
+@pytest.mark.parametrize(("kind", "plugin", "setting"), cases())
+def test_a_setting_changes_something(kind: str, plugin: str, setting: str) -> None:
+    cls: type[Settings] = registry(kind).get(plugin)
+    if kind == "optimizers" and not cls.availability("cpu").works:  # type: ignore[attr-defined]
+        pytest.skip("not installed, or not for a CPU")
+    context = {"name": plugin, **shown_context(cls, setting), **(named(CONTEXTS, kind, plugin, setting) or {})}
+    before = effect_of(kind, cls.model_validate(context))
+    value = named(VALUES, kind, plugin, setting)
+    tried = alternatives(cls, setting, context) if value is None else [cls.model_validate({**context, setting: value})]
+    assert any(effect_of(kind, other) != before for other in tried), "no other value does anything else"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_settings_do_the_same(kind: str) -> None:
+    settings = registry(kind).get(registry(kind).names()[0])()
+    assert effect_of(kind, settings) == effect_of(kind, settings)
+
+
+def effect_of(kind: str, settings: Any) -> str:
+    """A digest of all that the settings bring about, by themselves."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return digest(EFFECTS[kind](settings))
+
+
+def digest(value: Any) -> str:
+    def plain(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return [str(item.dtype), list(item.shape), hashlib.sha256(item.detach().float().numpy().tobytes()).hexdigest()]
+        if isinstance(item, Mapping):
+            return {str(key): plain(inner) for key, inner in item.items()}
+        return [plain(inner) for inner in item] if isinstance(item, list | tuple) else item
+
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True, default=str).encode()).hexdigest()
+
+
+# -- what each kind brings about
+
+
+def optimizing(settings: Any) -> Any:
+    """The weights after some steps down a small problem, and what the optimizer remembers."""
+    model = nn.Sequential(nn.Linear(64, 96), nn.Tanh(), nn.Linear(96, 64), nn.LayerNorm(64))
+    weights = list(model.parameters())
+    rate = max(settings.sensible_rates[0], min(settings.usual_rate * 10, settings.sensible_rates[1]))
+    groups = [{"params": weights[:3], "lr": rate, "name": "a"}, {"params": weights[3:], "lr": rate, "name": "b"}]
+    optimizer: Any = settings.build(groups)
+    inputs, wanted = torch.randn(8, 64), torch.randn(8, 64)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    for step in range(8):
+        optimizer.zero_grad()
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] if group["lr"] is None else rate * min(1.0, (step + 1) / 4)  # a warm-up
+        (model(inputs) - wanted).square().mean().backward()
+        optimizer.step()
+    if hasattr(optimizer, "eval"):
+        optimizer.eval()
+    kept = sorted({str(t.dtype) for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor)})
+    return weights, kept
+
+
+def scheduling(settings: Any) -> Any:
+    return [settings.factor(step, 120) for step in range(120)]
+
+
+def timing(settings: Any) -> Any:
+    sizes = ((32, 32), (64, 96))
+    drawn = [settings.fraction(share / 16 + 1 / 32, *size) for size in sizes for share in range(16)]
+    return drawn, settings.first, settings.end
+
+
+def objectives() -> list[Any]:
+    alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
+    return [Diffusion(alphas), Diffusion(alphas, "v_prediction"), Flow()]
+
+
+def losing(settings: Any) -> Any:
+    generator = torch.Generator().manual_seed(3)
+    prediction, target = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
+    found = objectives()[0]
+    return settings.weight * settings.errors(prediction, target, found, torch.tensor([50, 500, 950]))
+
+
+def weighing(settings: Any) -> Any:
+    times = {"flow": torch.tensor([0.1, 0.5, 0.9])}
+    return [
+        settings.weights(objective, times.get(objective.prediction, torch.tensor([50, 500, 950])))
+        for objective in objectives()
+        if not settings.unsuited(kind_of(objective), objective.prediction, False)
+    ]
+
+
+def kind_of(objective: Any) -> str:
+    return "flow" if objective.prediction == "flow" else "diffusion"
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.to_q, self.ff = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ff(self.to_q(self.norm(x)).tanh())
+
+
+class Part(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(3, width, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_in(x).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+
+LAYERS = PartLayers(
+    groups={
+        "attention": r"to_q$", "attention_mlp": r"(to_q|ff)$", "transformer": r"(to_q|ff)$", "convolution": r"conv",
+        "linear": r".", "all": r".",
+    },
+    blocks={"IN00": r"conv_in|blocks\.0", "OUT00": r"blocks\.1"},
+)  # fmt: skip
+
+
+def networking(settings: Any) -> Any:
+    """What is trained, at which rates, after a few steps; and the files that come of it."""
+    torch.manual_seed(0)
+    parts = {name: Part(16).requires_grad_(False).train() for name in ("denoiser", "text_1")}
+    network = settings.attach(Model("sd15", dict(parts), {}, {}), dict.fromkeys(parts, LAYERS))
+    groups = network.groups({"denoiser": 0.05, "text_1": 0.02})
+    optimizer = torch.optim.SGD(groups)
+    for step in range(3):
+        torch.manual_seed(step)
+        network.before_step(torch.tensor([0.1, 0.9]))
+        x = torch.randn(2, 3, 4, 4)
+        sum((part(x) - 1).square().mean() for part in parts.values()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+        optimizer.zero_grad()
+        network.after_step()
+    rates = {group["name"]: (group["lr"], group.get("stop_after", "")) for group in groups}
+    written = network.export(lora_name), network.beside(lora_name), network.metadata(), settings.beside_names()
+    return network.state(), rates, *written
+
+
+def lora_name(part: str, path: str) -> str:
+    return f"lora_{part}_{path.replace('.', '_')}"
+
+
+EFFECTS: Mapping[str, Callable[[Any], Any]] = {
+    "optimizers": optimizing,
+    "schedules": scheduling,
+    "times": timing,
+    "losses": losing,
+    "weightings": weighing,
+    "networks": networking,
+}
