@@ -59,7 +59,8 @@ def validate(cls: type[SettingsT], data: Mapping[str, Any]) -> tuple[SettingsT |
 def check_all(settings: Settings, path: str = "") -> Iterator[Problem]:
     """What the `check` of these settings, and of all within them, finds."""
     for problem in settings.check():
-        yield Problem(_join(path, problem.path), problem.message, problem.replacement)
+        solved = problem.replacement and {_join(path, name): value for name, value in problem.replacement.items()}
+        yield Problem(_join(path, problem.path), problem.message, solved)
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for key, inner in enumerate(value) if isinstance(value, list) else [("", value)]:

@@ -83,7 +83,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, validate_assignment=True, allow_inf_nan=False)
 
     def check(self) -> Iterator[Problem]:
-        """Problems that no single setting shows; paths are relative to this group."""
+        """Problems that no single setting shows; paths, also those of replacements, are relative to this group."""
         return iter(())
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.config.lora import LoraConfig
-from core.config.toml_file import merge, to_data
+from core.config.toml_file import merge, set_values, to_data
 from core.errors import SettingsError
 from core.settings.checks import load, validate
 
@@ -126,11 +126,17 @@ def test_a_rule_that_is_broken_names_its_setting(changes: dict[str, Any], path: 
     assert list(_problems(changes)) == [path]
 
 
-def test_a_replacement_solves_its_problem() -> None:
-    data = merge(RIGHT, {"optimizer": {"name": "prodigy"}})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "prodigy"}},
+        {"optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": True}},  # of a table
+        {"networks": [{"name": "lora", "save_plain": True}]},  # of a list's entry
+    ],
+)
+def test_a_replacement_solves_its_problem(changes: dict[str, Any]) -> None:
+    data = merge(RIGHT, changes)
     _, (problem,) = validate(LoraConfig, data)
-    from core.config.toml_file import set_values
-
     assert problem.replacement
     assert validate(LoraConfig, set_values(data, problem.replacement))[1] == []
 
