@@ -129,6 +129,7 @@ class LoraConfig(Settings):
         yield from self._check_stops()
         yield from self._check_stepping()
         yield from self._check_average()
+        yield from self._check_one_rate()
         yield from self.schedule.check_optimizer(self.optimizer)
         yield from self._check_networks()
         if not any(concept.enabled and concept.kind == "standard" for concept in self.concepts):
@@ -166,9 +167,18 @@ class LoraConfig(Settings):
 
     def _check_average(self) -> Iterator[Problem]:
         """One average of the weights is enough."""
-        if self.ema.is_on and self.optimizer.schedule_free:
+        if self.ema.is_on and self.optimizer.averages_weights():
             message = f"{self.optimizer.label} (optimizer.name) averages the weights by itself; switch it off"
             yield Problem("ema.where", message, {"ema.where": "off"})
+
+    def _check_one_rate(self) -> Iterator[Problem]:
+        """Optimizers that find the rate find one for all weights."""
+        if not self.optimizer.needs_one_rate():
+            return
+        for index, network in enumerate(self.networks):
+            for path in network.own_rates():
+                message = f"{self.optimizer.label} (optimizer.name) finds one rate for all weights, and this is another"
+                yield Problem(f"networks.{index}.{path}", f"{message}; take it out, or choose another optimizer")
 
     def _check_stepping(self) -> Iterator[Problem]:
         """What the fused backward pass can't be together with."""

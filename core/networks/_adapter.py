@@ -101,6 +101,12 @@ class Adapter(LayerChoice, NetworkConfig):
         """Whether the file is a plain LoRA, which every program loads."""
         return False
 
+    def own_rates(self) -> list[str]:
+        ratios = [name for name in ("lora_plus_ratio", "lora_plus_text_ratio") if getattr(self, name, 0) not in (0, 1)]
+        fixed = [f"rules.{index}.learning_rate" for index, rule in enumerate(self.rules) if rule.learning_rate]
+        factors = [i for i, rule in enumerate(self.rules) if rule.learning_rate_factor != 1]
+        return [*ratios, *fixed, *(f"rules.{index}.learning_rate_factor" for index in factors)]
+
     def beside_names(self) -> list[str]:
         return ["plain"] if self.save_plain else []
 

@@ -29,6 +29,10 @@ class NetworkConfig(Settings):
         """What each program does with the main file: nothing to say if it loads it and does what was trained."""
         raise NotImplementedError
 
+    def own_rates(self) -> list[str]:
+        """The settings, as paths relative to it, by which some weights learn at another rate than their part's."""
+        return []
+
     def beside_names(self) -> list[str]:
         """What is put after the main file's name for each further file that is written."""
         return []
