@@ -51,7 +51,7 @@ class Curves:
         found |= {f"lr_taken/{name}": rate for name, rate in run.rates.taken().items()}
         found |= {f"norm/{name}": norm for name, norm in run.network.norms().items()}
         if run.ema:
-            found["ema_decay"] = run.ema.decay
+            found["ema_decay"] = run.ema.last_decay
         return found
 
     def _levels(self) -> dict[str, float]:

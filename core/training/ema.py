@@ -29,7 +29,7 @@ class Ema:
 
     def __init__(self, parameters: Sequence[nn.Parameter], settings: EmaSettings) -> None:
         self._parameters, self._settings = list(parameters), settings
-        self._updates = 0
+        self._updates, self.last_decay = 0, 0.0  # the decay of the latest update
         self._average = [self._home(parameter.detach()).clone() for parameter in self._parameters]
 
     def _home(self, weights: Tensor) -> Tensor:
@@ -47,7 +47,8 @@ class Ema:
         """Take in the weights, if that is due after a step (from 1)."""
         if step % self._settings.update_every:
             return
-        share = 1 - self.decay
+        self.last_decay = self.decay
+        share = 1 - self.last_decay
         with torch.no_grad():
             if self._settings.where == "cpu":
                 self._update_in_chunks(share)

@@ -45,8 +45,9 @@ class WeightsAndBiases:
         import wandb
 
         self._wandb, self._workspace = wandb, workspace
-        general = wandb.setup().settings
-        if general.mode == "online" and not _is_logged_in(general):
+        general = wandb.setup().settings  # of the process's first use: a later change of the environment isn't in it
+        mode = os.environ.get("WANDB_MODE") or general.mode
+        if mode == "online" and not _is_logged_in(general):
             raise MachineError(
                 "Nobody is logged in to Weights & Biases on this machine.",
                 do="Set WANDB_API_KEY, run `wandb login`, or set WANDB_MODE to offline. " + _INSTEAD,
@@ -62,6 +63,7 @@ class WeightsAndBiases:
                 id=_run_id(workspace),
                 dir=str(workspace),
                 config=data_without_places(config),
+                mode=mode,
                 resume="allow",
                 reinit="create_new",  # a run that the user has open in this kernel isn't ours to end
                 settings=settings,
@@ -86,7 +88,8 @@ _INSTEAD = "Or switch it off: logging.wandb."
 
 
 def _is_logged_in(settings: Any) -> bool:
-    return bool(settings.api_key or settings.identity_token_file) or _in_netrc(settings.base_url)
+    known = os.environ.get("WANDB_API_KEY") or settings.api_key or settings.identity_token_file
+    return bool(known) or _in_netrc(settings.base_url)
 
 
 def _in_netrc(address: str) -> bool:

@@ -108,7 +108,7 @@ def test_a_run_records_all_of_it(train: Train) -> None:
     first = steps[0].more
     levels = [value for name, value in first.items() if name.startswith("loss_by_level/")]
     assert min(levels) <= steps[0].loss <= max(levels)
-    assert first["ema_decay"] == pytest.approx(2 / 11)
+    assert first["ema_decay"] == 0 and steps[3].more["ema_decay"] == pytest.approx(4 / 13)
     assert first["lr_taken/denoiser"] > 0 and first["lr_taken/denoiser"] != steps[0].learning_rates["denoiser"]
     assert any(name.startswith("norm/") for name in first)
     board = EventAccumulator(str(job.workspace / "tensorboard")).Reload()
