@@ -23,7 +23,9 @@ def leaving_out_zero_rates(cls: type[Optimizer]) -> type[Optimizer]:
             every = self.param_groups
             self.param_groups = [group for group in every if group["lr"] != 0]
             try:
-                return super().step(closure) if self.param_groups else None
+                if not self.param_groups:
+                    return None
+                return super().step(closure) if closure is not None else super().step()
             finally:
                 self.param_groups = every
 

@@ -42,4 +42,5 @@ class Lamb(CollectionOptimizer):
             weight_decay=self.weight_decay,
             weight_decouple=self.decouple,
             eps=self.eps,
+            adam_debias=True,  # else the library makes the first step ten times as long
         )
