@@ -14,7 +14,7 @@ from core.contracts import Model, Part
 from core.errors import OchreError
 from core.networks._groups import optimizer_groups
 from core.networks._modules.change import Change
-from core.networks._norms import Limited, limit_norms
+from core.networks._norms import Limited, is_product, limit_norms
 from core.networks._rules import Said
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Attached:
             module: Any = self._make(target)
             module.apply_to()
             attached[_key(target.path)] = module
-        part.add_module(SUBMODULE, attached)
+        part.add_module(SUBMODULE, attached.train(part.training))
         return attached
 
     def _make(self, target: Target) -> Change:
@@ -109,7 +109,7 @@ class Attached:
     def after_step(self) -> None:
         """Scale the updates down that became larger than the limit."""
         if limit := self._adapter.norm_limit():
-            every = [module for modules in self._modules.values() for module in modules.values()]
+            every = [module for modules in self._modules.values() for module in modules.values() if is_product(module)]
             self._limited = limit_norms(every, limit)
 
     def norms(self) -> dict[str, float]:

@@ -47,14 +47,18 @@ class LowRank(FirstWeights, LoraPlus, NormLimit, Decomposable):
         return change
 
     def is_plain(self) -> bool:
-        return not (self.decompose or self.tucker or self.train_norms)
+        return not (self.decompose or self.train_norms)
 
     def loads_in(self) -> dict[str, str]:
-        return loads(self.without_dora({"diffusers": REFUSED} if self.tucker or self.train_norms else {}))
+        return loads(self.without_dora({"diffusers": REFUSED} if self.train_norms else {}))
 
     def metadata(self) -> dict[str, str]:
-        """kohya's own module, which every program takes these files for."""
-        return super().metadata() | ({} if self.train_norms else {"ss_network_module": "networks.lora"})
+        """kohya's own module, which every program takes these files for; PiSSA's file has twice the rank."""
+        told = super().metadata() | ({} if self.train_norms else {"ss_network_module": "networks.lora"})
+        if self.initial == "pissa":
+            doubled = str(2 * self.rank), str(2 * self.scaled(self.rank, self.alpha))
+            told |= dict(zip(("ss_network_dim", "ss_network_alpha"), doubled, strict=True))
+        return told
 
     def arguments(self) -> dict[str, Any]:
         told = super().arguments() | given(self.first_arguments())

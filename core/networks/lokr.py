@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from core.errors import Problem
 from core.networks._adapter import given
 from core.networks._factored import Decomposable
+from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
 from core.settings import setting
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Lokr(Decomposable):
+class Lokr(NormLimit, Decomposable):
     """The smallest files; with whole factors, nearly as able as a full finetune.
 
     Kronecker product (LyCORIS: Yeh et al. 2024, arXiv 2309.14859). A layer that the rank would not make smaller has
@@ -68,7 +69,9 @@ class Lokr(Decomposable):
         return LokrChange(name, layer, lora_dim=rank, alpha=alpha, **self.options())
 
     def loads_in(self) -> dict[str, str]:
-        return loads(self.without_dora({"diffusers": REFUSED}))
+        guessed = self.decompose_both or self.unbalanced_factorization
+        lycoris = {"LyCORIS": "Its loader guesses the factors, and fails where it guesses wrong."} if guessed else {}
+        return loads(self.without_dora({"diffusers": REFUSED} | lycoris))
 
     def arguments(self) -> dict[str, Any]:
         named = ("full_matrix", "decompose_both", "unbalanced_factorization")

@@ -16,7 +16,8 @@ class LokrChange(Rebuilt, LokrModule):
     """dW = (alpha / rank) w1 ⊗ w2, a Kronecker product, each factor whole or a product of two (Yeh et al. 2024).
 
     LyCORIS' weights, first values and way of never building dW; not its `get_diff_weight`, which multiplies by the
-    scale twice. With both factors whole there is no rank, and the scale is 1. Rank dropout is LyCORIS': rows of dW.
+    scale twice. The file of a Tucker decomposition has the usual form, because ComfyUI fails at the other (torch.kron
+    takes no tensor of such strides). With both factors whole there is no rank, and the scale is 1. Rank dropout is LyCORIS': rows of dW.
     """
 
     use_w1: bool
@@ -45,15 +46,28 @@ class LokrChange(Rebuilt, LokrModule):
         second = self.lokr_w2_a.float() @ self.lokr_w2_b.float()
         return second.reshape(second.shape[0], -1, *self.shape[2:])
 
+    def _second_halves(self) -> tuple[Tensor, Tensor]:
+        """The second factor's own factors, of a flattened kernel."""
+        a, b = self.lokr_w2_a.float(), self.lokr_w2_b.float()
+        if not self.tucker:
+            return a, b
+        with exact(self.device):
+            return a.T, torch.einsum("i j ..., j n -> i n ...", self.lokr_t2.float(), b).flatten(1)
+
+    def to_file(self) -> dict[str, Tensor]:
+        file = super().to_file()
+        if file.pop("lokr_t2", None) is not None:
+            file["lokr_w2_a"], file["lokr_w2_b"] = self._second_halves()
+        return file
+
     def factors(self) -> tuple[Tensor, Tensor] | None:
         """w1 ⊗ (a b) = (w1 ⊗ a)(1 ⊗ b)."""
         if self.wd or self.use_w2:
             return None
         with exact(self.device):
-            first, a, b = self._first(), self.lokr_w2_a.float(), self.lokr_w2_b.float()
-            if self.tucker:
-                a, b = a.T, torch.einsum("i j ..., j n -> i n ...", self.lokr_t2.float(), b)
-            else:
-                b = b.reshape(b.shape[0], -1, *self.shape[2:])
+            first, (a, b) = self._first(), self._second_halves()
+            b = b.reshape(len(b), -1, *self.shape[2:])
             one = torch.eye(first.shape[1], device=self.device).reshape(first.shape[1], -1, *[1] * (b.dim() - 2))
-            return torch.kron(first, a.contiguous()) * self.scale * self.scalar, torch.kron(one, b).flatten(1)
+            return torch.kron(first, a.contiguous()) * self.scale * self.scalar, torch.kron(
+                one, b.contiguous()
+            ).flatten(1)

@@ -17,7 +17,8 @@ from core.networks._modules.rebuilt import Rebuilt
 class LowRankChange(Rebuilt, LoConModule):
     """W x + (alpha / rank) up(down(x)); of a convolution, up(mid(down(x))) if it is a Tucker decomposition.
 
-    LyCORIS' weights and first values. Its output passes over the layer's output once, where LyCORIS' own takes three
+    LyCORIS' weights and first values. The file of a Tucker decomposition has mid and down as one, a usual LoRA, which
+    diffusers loads too. Its output passes over the layer's output once, where LyCORIS' own takes three
     passes. Rank dropout is kohya's (networks/lora.py): each sample loses ranks of its own; with DoRA, whose weight all
     samples share, each call.
     """
@@ -71,11 +72,21 @@ class LowRankChange(Rebuilt, LoConModule):
     def factors(self) -> tuple[Tensor, Tensor] | None:
         if self.wd:
             return None
+        return self.lora_up.weight.float().flatten(1) * self.scale * self.scalar, self._whole_down().flatten(1)
+
+    def to_file(self) -> dict[str, Tensor]:
+        file = super().to_file()
+        if file.pop("lora_mid.weight", None) is not None:
+            file["lora_down.weight"] = self._whole_down()
+        return file
+
+    def _whole_down(self) -> Tensor:
+        """Down, and mid where there is one, as one convolution; fp32."""
+        down = self.lora_down.weight.float()
+        if not self.tucker:
+            return down
         with exact(self.device):
-            down = self.lora_down.weight.float()
-            if self.tucker:
-                down = torch.einsum("m n ..., n i -> m i ...", self.lora_mid.weight.float(), down.flatten(1))
-            return self.lora_up.weight.float().flatten(1) * self.scale * self.scalar, down.flatten(1)
+            return torch.einsum("m n ..., n i -> m i ...", self.lora_mid.weight.float(), down.flatten(1))
 
 
 def _cast(layer: Any, x: Tensor) -> Tensor:
