@@ -12,8 +12,8 @@ from core.settings import Settings, setting
 if TYPE_CHECKING:
     from torch import nn
 
-UP = "lora_up"
-"""In the names of the weights that LoRA+ is about, with kohya and LyCORIS: of no other algorithm's."""
+UP = ("lora_up.", "up_list.")
+"""How the names of the up matrices begin: those of LoRA, LoCon and DyLoRA, to which kohya and LyCORIS apply LoRA+."""
 
 
 class LoraPlus(Settings):
@@ -61,7 +61,7 @@ def optimizer_groups(
             for name, parameter in module.named_parameters():
                 if not parameter.requires_grad:
                     continue
-                up = UP in name and up_ratio(part) != 1
+                up = name.startswith(UP) and up_ratio(part) != 1
                 key = part, said.rule, up
                 if key not in groups:
                     rate = said.learning_rate(rates[part]) * (up_ratio(part) if up else 1)

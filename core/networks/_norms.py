@@ -81,6 +81,11 @@ def limit_norms(changes: Sequence[Any], limit: float) -> Limited:
         return Limited((ratios != 1).sum(), norms.mean(), norms.max())
 
 
+def is_product(change: Any) -> bool:
+    """Whether an update scales with its weights: that of a normalisation layer beside the others doesn't count."""
+    return any(_of(dict(change.named_parameters()), name) for names in SIDES for name in names)
+
+
 def multiply(change: Any, ratio: Tensor | float) -> None:
     """Multiply the update of a trained module by a positive number, evenly among the weights that it is a product of.
 

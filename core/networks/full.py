@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from core.networks._adapter import LayerAdapter
+from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Full(LayerAdapter):
+class Full(NormLimit, LayerAdapter):
     """Trains whole weights and biases, as a finetune does, and saves their difference: very large files."""
 
     label: ClassVar[str] = "Full difference"

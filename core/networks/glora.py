@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from core.networks._factored import Factored
+from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Glora(Factored):
+class Glora(NormLimit, Factored):
     """A LoRA, and a low-rank change of what each layer is given: two LoRAs' weights.
 
     W' = W + W A + B (Chavan et al. 2023, arXiv 2306.07967), as in LyCORIS.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from core.networks._factored import Decomposable
+from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Loha(Decomposable):
+class Loha(NormLimit, Decomposable):
     """Reaches the square of its rank with twice a LoRA's weights; much generalisation, slower.
 
     FedPara (Hyeon-Woo et al. 2022, arXiv 2108.06098), as in LyCORIS. Ranks of 4 to 16 are usual.

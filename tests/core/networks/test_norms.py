@@ -18,6 +18,7 @@ from core.networks._modules.lokr import LokrChange
 from core.networks._modules.low_rank import LowRankChange
 from core.networks._norms import limit_norms, multiply
 from core.networks.locon import Locon
+from core.networks.loha import Loha
 
 LIMIT = 1.5
 
@@ -74,7 +75,7 @@ def test_nothing_is_divided_by_zero() -> None:
 def lycoris(kind: str, layer: nn.Module) -> tuple[Any, Any]:
     """LyCORIS' module and ours."""
     if kind == "loha":
-        return LohaModule("x", layer, lora_dim=3, alpha=2.0), LohaChange("x", layer, lora_dim=3, alpha=2.0)
+        return LohaModule("x", layer, lora_dim=3, alpha=2), LohaChange("x", layer, lora_dim=3, alpha=2.0)
     options: dict[str, Any] = {"lora_dim": 2, "alpha": 1.0, "factor": 2, "decompose_both": kind == "lokr_both"}
     return LokrModule("x", layer, **options), LokrChange("x", layer, **options)
 
@@ -168,6 +169,19 @@ def test_a_network_is_limited_after_each_step_and_tells_of_it() -> None:
     assert told["layers scaled down"] == 2
     assert told["mean of the layers"] == pytest.approx(LIMIT, rel=1e-5)
     assert told["largest of the layers"] == pytest.approx(LIMIT, rel=1e-5)
+
+
+def test_norms_beside_it_are_left_alone() -> None:
+    part = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)).requires_grad_(False)
+    found = {"denoiser": PartLayers({"transformer": "^0$"})}
+    limited = Loha(rank=2, max_norm=LIMIT, train_norms=True).attach(Model("sd15", {"denoiser": part}, {}, {}), found)
+    with torch.no_grad():
+        for tensor in limited.state().values():
+            tensor.fill_(3.0)
+    limited.after_step()
+    linear, norm = limited.modules()["denoiser"].values()  # type: ignore[operator]
+    assert float(linear.plain_difference().detach().norm()) == pytest.approx(LIMIT, rel=1e-5)
+    assert torch.equal(norm.w_norm, torch.full((8,), 3.0))
 
 
 def test_without_a_limit_nothing_is_scaled() -> None:

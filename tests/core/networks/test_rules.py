@@ -9,6 +9,7 @@ import torch
 from core.contracts import PartLayers
 from core.errors import OchreError
 from core.networks._rules import Rule, parse_blocks
+from core.networks.dylora import Dylora
 from core.networks.locon import Locon
 from core.networks.lora import Lora
 from core.registry import registry
@@ -20,7 +21,7 @@ def family() -> Any:
     return registry("families").get("sdxl")()
 
 
-def attach(family: Any, network: Lora | Locon, *parts: str) -> Any:
+def attach(family: Any, network: Any, *parts: str) -> Any:
     model = family.tiny()
     found = {part: PartLayers(family.layer_groups[part], family.blocks[part]) for part in parts or ("denoiser",)}
     return network.attach(model, found), model
@@ -166,6 +167,20 @@ def test_lora_plus_of_encoders_is_the_same_if_not_said(family: Any) -> None:
     attached, model = attach(family, Lora(lora_plus_ratio=8.0), "denoiser", "text_1")
     groups = grouped(attached, model, {"denoiser": 1e-3, "text_1": 1e-4})
     assert groups["text_1 up"][0] == pytest.approx(8e-4)
+
+
+def test_lora_plus_of_dylora_is_its_up_blocks(family: Any) -> None:
+    attached, model = attach(family, Dylora(rank=4, block_size=2, lora_plus_ratio=2.0))
+    groups = grouped(attached, model, {"denoiser": 1e-3})
+    assert {name: group[0] for name, group in groups.items()} == {"denoiser": 1e-3, "denoiser up": 2e-3}
+    assert all(".up_list." in name for name in groups["denoiser up"][2])
+    assert all(".down_list." in name for name in groups["denoiser"][2])
+
+
+@pytest.mark.parametrize("name", ["loha", "lokr", "glora", "full", "oft", "boft", "ia3", "norms", "tlora"])
+def test_lora_plus_is_refused_where_there_is_no_up_matrix(name: str) -> None:
+    _, problems = validate(registry("networks").get(name), {"name": name, "lora_plus_ratio": 16.0})
+    assert [problem.path for problem in problems] == ["lora_plus_ratio"]
 
 
 def test_an_optimizer_steps_each_group_at_its_rate(family: Any) -> None:
