@@ -127,7 +127,7 @@ class KourkoutasBeta(FactoredState):
 
 
 def use_atan2() -> Any:
-    """The setting of Adam-atan2."""
+    """The setting of Adam-atan2. The library corrects the mean after the arc tangent: the first steps are longer."""
     return setting(
         False,
         "Adam-atan2",

@@ -85,7 +85,7 @@ class AdvancedMuon(AdvancedOptimizer, MatrixOptimizer):
     def state_bytes(self) -> float:
         return self.state_bytes_per_weight + 4.0 * self.approx_mars
 
-    def made(self, cls: type[Optimizer], groups: list[dict[str, Any]], **own: Any) -> Optimizer:
+    def made(self, cls: type[Any], groups: list[dict[str, Any]], **own: Any) -> Optimizer:
         """The library's optimizer; own: the arguments of this one."""
         beta_1, beta_2 = self.adam_betas
         return settled(

@@ -88,7 +88,7 @@ class ProdigyAdv(KourkoutasBeta, AdaptiveRate):
         optimizer = Prodigy_adv(
             readable(groups),
             betas=(beta_1, beta_2),
-            beta3=self.beta3 or None,
+            beta3=self.beta3 or math.sqrt(beta_2),
             eps=self.eps,
             weight_decay=self.weight_decay,
             use_atan2=self.use_atan2,
