@@ -130,12 +130,9 @@ class Body(RowBox):
 
 
 class Card(Body):
-    """One entry of a list.
+    """One entry of a list. remove: what its button for that calls."""
 
-    remove: gives what the button for removing it calls, or None for no button.
-    """
-
-    def __init__(self, node: Node, remove: Callable[[], Callable[[Card], None] | None]) -> None:
+    def __init__(self, node: Node, remove: Callable[[Card], None]) -> None:
         super().__init__(node)
         self._remove = remove
         self.problems: Mapping[str, Problem] = {}
@@ -148,7 +145,9 @@ class Card(Body):
         if self._card is None:
             body = super().widget
             self._title = ipw.HTML(layout=shared(ipw.Layout))
-            head = ipw.HBox([self._title, *self._remove_button()], layout=shared(ipw.Layout))
+            button = ipw.Button(description="Remove", icon="trash", _dom_classes=("ochre-remove",))
+            button.on_click(lambda _: self._remove(self))
+            head = ipw.HBox([self._title, button], layout=shared(ipw.Layout))
             head.add_class("ochre-card-head")
             self._card = ipw.VBox([head, body], _dom_classes=("ochre-card",))
             self._entitle()
@@ -161,14 +160,6 @@ class Card(Body):
     def refresh(self) -> None:
         super().refresh()
         self._entitle()
-
-    def _remove_button(self) -> list[ipw.Button]:
-        remove = self._remove()
-        if remove is None:
-            return []
-        button = ipw.Button(description="Remove", icon="trash", _dom_classes=("ochre-remove",))
-        button.on_click(lambda _: remove(self))
-        return [button]
 
     def _entitle(self) -> None:
         if self._title is None:

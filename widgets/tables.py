@@ -11,12 +11,12 @@ from pydantic.fields import FieldInfo
 
 from core.config.toml_file import to_data
 from core.errors import Problem
-from core.registry import registry
+from core.registry import plugin_name, registry
 from core.settings import Settings, info
 from core.settings.checks import plugin_kind
 from widgets.body import Card, Message, Node, Rows
 from widgets.field import Replace, Row, element_type
-from widgets.wording import explained
+from widgets.wording import explained, one_of
 
 
 def make_node(owner: type[Settings], name: str, replace: Replace) -> Node:
@@ -80,9 +80,7 @@ class Group:
         if self.field is None:
             return []
         if self._heading is None:
-            title, about = escape(self.field.title or ""), explained(self.field.description or "")
-            self._heading = ipw.HTML(f'<h4>{title}</h4><span class="ochre-help">{about}</span>')
-            self._heading.add_class("ochre-heading")
+            self._heading = _heading(self.field)
         return [self._heading]
 
     def advanced(self) -> int:
@@ -126,8 +124,10 @@ class Part:
             advanced = isinstance(child, Row) and child.info.level == "advanced"
             if not self._group.applies(name) or (advanced and not more) or (search and not child.matches(search)):
                 continue
+            if isinstance(child, Cards) and not more and child.advanced():
+                continue
             rows = child.widgets(more, search)
-            shown += [*child.heading(), *rows] if isinstance(child, Group) and rows else rows
+            shown += [*child.heading(), *rows] if isinstance(child, Group | Cards) and rows else rows
         return shown
 
     def advanced(self) -> int:
@@ -199,8 +199,12 @@ class Choice:
         return self.chooser if key == "name" else self._group().inside(key) if self._unknown is None else None
 
     def matches(self, words: str) -> bool:
-        found = self.chooser.matches(words) or words.casefold() in self.chosen.casefold()
+        found = self.chooser.matches(words) or any(_is_called(cls, words) for cls in self._plugins.values())
         return found or (self._unknown is None and self._group().matches(words))
+
+    def label_options(self, labels: Mapping[str, str]) -> None:
+        """Show other words for some plug-ins: name -> words."""
+        self.chooser.options = [(labels.get(name, label), name) for label, name in self.chooser.options]
 
     def widgets(self, more: bool = True, search: str = "") -> list[ipw.Widget]:
         inside = self._group().widgets(more, search) if self._unknown is None else []
@@ -233,17 +237,20 @@ class Choice:
 class Cards:
     """A list of groups or plug-ins: a card for each, with a button that removes it, and one that adds another.
 
-    fixed: there are neither of these buttons. shown_as: what a panel shows in place of the cards and the button.
+    new: what an added entry begins with; the defaults, where it is None.
+    adding: what stands on the button that adds one. shown_as: what a panel shows in place of the cards and the button.
     """
 
     def __init__(self, field: FieldInfo, make: Callable[[], Group | Choice], cls: type[Settings]) -> None:
         self.field, self._make, self._cls = field, make, cls
         self.changed: Callable[[str], None] = lambda path: None
         self.cards: list[Card] = []
-        self.fixed = False
+        self.new: Mapping[str, Any] | None = None
+        self.adding = f"Add {one_of(field.title or 'Entries')}"
         self.shown_as: Rows | None = None
         self._message = Message()
         self._add: Any = None
+        self._heading: Any = None
         self.fill(_default(field))
 
     def data(self) -> list[Any]:
@@ -273,14 +280,20 @@ class Cards:
         if self.shown_as is not None:
             return [*self._message.widgets(), *self.shown_as.widgets(more, search)]
         if self._add is None:
-            self._add = ipw.Button(description=f"Add to {(self.field.title or '').lower()}", icon="plus")
+            self._add = ipw.Button(description=self.adding, icon="plus")
             self._add.add_class("ochre-add")
             self._add.on_click(lambda _: self.add())
-        add = [] if self.fixed else [self._add]
-        return [*self._message.widgets(), *(card.widget for card in self.cards), *add]
+        return [*self._message.widgets(), *(card.widget for card in self.cards), self._add]
+
+    def heading(self) -> list[ipw.Widget]:
+        """Its title and description, where it stands inside a group."""
+        if self._heading is None:
+            self._heading = _heading(self.field)
+        return [self._heading]
 
     def advanced(self) -> int:
-        return 0  # each card has a button of its own
+        """1 for an advanced list with nothing in it. Each card has a button for its own advanced settings."""
+        return int(info(self.field).level == "advanced" and not self.cards)
 
     def hides_problem(self) -> bool:
         return False
@@ -291,8 +304,10 @@ class Cards:
         return self.field.title or ""
 
     def add(self) -> None:
-        """Add an entry with default values."""
+        """Add an entry as new ones begin."""
         self.cards.append(self._new_card())
+        if self.new is not None:
+            self.cards[-1].fill(self.new)
         self.changed(str(len(self.cards) - 1))
 
     def insert(self, place: int, data: Any) -> None:
@@ -308,9 +323,21 @@ class Cards:
         self.changed("")
 
     def _new_card(self) -> Card:
-        card = Card(self._make(), lambda: None if self.fixed else self.remove)
+        card = Card(self._make(), self.remove)
         card.changed = lambda path: self.changed(_join(self.cards.index(card), path))
         return card
+
+
+def _is_called(plugin: type[Settings], words: str) -> bool:
+    """Whether a plug-in is called so, here or in other programs."""
+    names = (getattr(plugin, "label", ""), plugin_name(plugin), *getattr(plugin, "programs_call_it", ()))
+    wanted = words.casefold().replace("_", " ")
+    return any(wanted in name.casefold().replace("_", " ") for name in names)
+
+
+def _heading(field: FieldInfo) -> ipw.HTML:
+    title, about = escape(field.title or ""), explained(field.description or "")
+    return ipw.HTML(f'<h4>{title}</h4><span class="ochre-help">{about}</span>', _dom_classes=("ochre-heading",))
 
 
 def _can_be_set(cls: type[Settings], name: str) -> bool:

@@ -15,6 +15,16 @@ def explained(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def one_of(title: str) -> str:
+    """One entry of a list that is called so, with its article: `Losses` -> `a loss`, `Entries` -> `an entry`."""
+    word = title.lower()
+    for plural, singular in (("sses", "ss"), ("ies", "y"), ("s", "")):
+        if word.endswith(plural) and not word.endswith("ss"):
+            word = word.removesuffix(plural) + singular
+            break
+    return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = max(0, round(seconds))

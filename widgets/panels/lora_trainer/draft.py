@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from core.config.lora import LoraConfig
+from core.config.toml_file import to_data
 from core.contracts import Family, Part
 from core.errors import OchreError, Problem
 from core.manager.config_generator import ConfigGenerator
 from core.manager.found_family import found_family
 from core.manager.profile_manager import ProfileManager
-from core.manager.training_executor import TrainingExecutor
+from core.manager.training_executor import Job, TrainingExecutor
 from core.registry import registry
 from core.settings.bases.schedule import RunLength
+from core.training.events import Started
 from widgets.dataset.look import Look
 from widgets.form import Form
 from widgets.schedule_plot import NOMINAL
@@ -28,6 +32,8 @@ class Draft:
         self.profiles = ProfileManager()
         self.executor = TrainingExecutor()
         self.form = Form(LoraConfig, self._demo(), self.problems)
+        self.job: Job | None = None
+        self._begun: tuple[Path, dict[str, Any], int] | None = None
         self.look = Look(self.form.data, self.generator.validate)
 
     def problems(self, data: dict[str, Any]) -> list[Problem]:
@@ -49,6 +55,23 @@ class Draft:
         """The learning rates of the parts that would be trained, as far as the base model is known."""
         family = self.family(config)
         return config.parts.rates(family.trains) if family else config.parts.rates()
+
+    def trained_weights(self, config: LoraConfig) -> int | None:
+        """How many weights the latest run trained, if it had these networks, parts and base; else None."""
+        if self.job and (self._begun is None or self._begun[0] != self.job.workspace):
+            self._begun = self._begun_by(self.job)
+        known = self._begun and self._begun[1] == _trains(to_data(config))
+        return self._begun[2] if self._begun and known else None
+
+    def _begun_by(self, job: Job) -> tuple[Path, dict[str, Any], int] | None:
+        """A run's workspace, what decides how many weights it trains, and how many these are."""
+        started = next((event for event in job.events()[0] if isinstance(event, Started)), None)
+        if started is None:
+            return None
+        try:
+            return job.workspace, _trains(self.generator.read(job.workspace / "run.toml")), started.trained_weights
+        except OchreError:  # of another version, or gone
+            return None
 
     def latent_size(self, config: LoraConfig) -> tuple[int, int]:
         """Height and width, in latent pixels, of a picture at the run's resolution; of several, at the largest."""
@@ -81,3 +104,8 @@ class Draft:
         data, _ = self.profiles.apply(memory, self.generator.default())
         data, _ = self.profiles.apply(self.profiles.get("training", DEMO), data)
         return data
+
+
+def _trains(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how many weights are trained."""
+    return {name: data[name] for name in ("base", "networks", "parts")}

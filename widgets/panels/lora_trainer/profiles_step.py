@@ -75,23 +75,25 @@ class Chooser:
             return
         before = self._draft.form.data()
         try:
-            data, changes = self._draft.profiles.apply(self._profiles[name], before)
+            data, _ = self._draft.profiles.apply(self._profiles[name], before)
         except OchreError as error:
             self.changes.value = error_note(error)
             self.refresh()
             return
+        self._draft.form.fill(data)
+        changes = self._draft.generator.changes(before, self._draft.form.data())
         self._steps.append((self._applied, before, changes))
-        self._show(data, self._profiles[name])
+        self._show(self._profiles[name])
         self.changes.value = changes_table(self._draft.form, changes)
 
     def _undo(self) -> None:
         applied, before, changes = self._steps.pop()
-        self._show(undone(self._draft.form.data(), before, changes), applied)
+        self._draft.form.fill(undone(self._draft.form.data(), before, changes))
+        self._show(applied)
         self.changes.value = note("Undone.", "What the profile had changed is as it was.")
 
-    def _show(self, data: dict[str, Any], applied: Profile) -> None:
+    def _show(self, applied: Profile) -> None:
         self._applied = applied
-        self._draft.form.fill(data)
         self.undo.disabled = not self._steps
         self.refresh()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import ipywidgets as ipw
 
 from core.errors import OchreError
+from widgets.panels.lora_trainer.choices import NetworkFacts, OptimizerFacts
 from widgets.panels.lora_trainer.draft import Draft
 from widgets.panels.lora_trainer.plots import SchedulePlot, TimesPlot
 from widgets.wording import error_note, note
@@ -45,8 +46,14 @@ class SettingsStep:
         self.read = ipw.Button(description="Read", icon="folder-open", tooltip="Replaces all settings by the file's.")
         self.said = ipw.HTML()
         self.read.on_click(lambda _: self._read())
+        networks, weightings = draft.form.cards("networks"), draft.form.cards("weightings")
+        networks.new, networks.adding = {"name": "embedding"}, "Add an embedding"
+        weightings.new = {"name": "min_snr"}
+        draft.form.cards("losses").new = {"name": "l1"}
         draft.form.put_into("schedule", SchedulePlot(draft), above=True)
         draft.form.put_into("times", TimesPlot(draft), above=True)
+        draft.form.put_into("optimizer", OptimizerFacts(draft))
+        draft.form.put_into("networks", NetworkFacts(draft))
 
     def show(self) -> list[ipw.Widget]:
         """The sections."""

@@ -55,7 +55,7 @@ class TrainStep:
             return [ipw.HTML(self._refusal(error))]
         if not (self._view and self.job and self.job.workspace == job.workspace and self._task):
             self._follow(job)
-        TrainStep._latest = self.job = job
+        TrainStep._latest = self.job = self._draft.job = job
         about = [ipw.HTML(note("This run was going on already.", "Its view is attached."))] if going_on else []
         assert self._view
         return [*about, self._view.widget]
