@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from core.devices.machine import Machine
 from core.errors import MachineError
@@ -20,6 +21,16 @@ def torch_device(machine: Machine) -> torch.device:
             "Run install.sh, which chooses torch for this machine, and look at what it says of the driver.",
         )
     return torch.device(machine.torch_type)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, without waiting for what the device is doing.
+
+    A copy from the CPU's common memory waits; one from pinned memory is taken up in its turn.
+    """
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def peak_memory(device: torch.device) -> int:

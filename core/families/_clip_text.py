@@ -35,20 +35,22 @@ def clip_text(model: Model, part: Part, captions: Sequence[str], layer: int, nor
     the first start, all tokens, the last end. The pooled text is the first chunk's. What is longer than
     `max_token_length` is cut off. Weights multiply the states; their mean is left as it becomes.
     """
+    from core.devices.torch_device import sent
+
     encoder, tokens = model.parts[part], _tokens(model, part, captions)
     count, chunks, length = tokens.ids.shape
     device = next(encoder.parameters()).device
-    output: Any = encoder(tokens.ids.view(count * chunks, length).to(device), output_hidden_states=True)
+    output: Any = encoder(sent(tokens.ids.view(count * chunks, length), device), output_hidden_states=True)
     hidden = output.hidden_states[-layer - model.layer_skip.get(part, 0)]
     if normed:
         hidden = _final_norm(encoder, hidden)
     hidden = _rejoined(hidden.view(count, chunks, length, -1))
     if model.weighted_prompts:
-        hidden = hidden * _rejoined(tokens.weights[..., None]).to(hidden)
+        hidden = hidden * sent(_rejoined(tokens.weights[..., None]), device).to(hidden.dtype)
     if not hasattr(output, "text_embeds"):
         return ClipText(hidden, None)
     ends = tokens.ids.view(count * chunks, length) == model.tokenizers[part].eos_token_id
-    return ClipText(hidden, _pooled(encoder, output.last_hidden_state, ends.to(device))[::chunks])
+    return ClipText(hidden, _pooled(encoder, output.last_hidden_state, sent(ends, device))[::chunks])
 
 
 def _tokens(model: Model, part: Part, captions: Sequence[str]) -> _Tokens:

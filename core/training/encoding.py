@@ -27,6 +27,7 @@ from core.dataset.pixels import forget_pictures
 from core.dataset.validation import validation_draws
 from core.dataset.views import Shown
 from core.devices import give_back_host_memory
+from core.devices.torch_device import sent
 from core.training.cache_usage import Usage
 from core.training.events import Event, Message, Phase
 from core.weights.files import fingerprint
@@ -250,7 +251,9 @@ class Texts:
         ]
 
     def _on_device(self, encoded: Encoded) -> Encoded:
-        return {part: {name: tensor.to(self._device) for name, tensor in one.items()} for part, one in encoded.items()}
+        return {
+            part: {name: sent(tensor, self._device) for name, tensor in one.items()} for part, one in encoded.items()
+        }
 
     def of_prompts(self, prompts: Sequence[str]) -> list[Encoded]:
         """The encodings of sample prompts."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.dataset.draws import key_for
 from core.devices import used_host_memory
-from core.devices.torch_device import peak_memory
+from core.devices.torch_device import peak_memory, sent
 from core.errors import OchreError, TrainingError
 from core.training.ema import weights_of
 from core.training.events import BackedUp, Deleted, Finished, Message, Phase, Saved, Step, Stopped
@@ -88,7 +88,7 @@ def train_step(run: Run, progress: Progress) -> StepResult:
         last = index == len(batches) - 1
         with run.gradient_sync(last):
             torch.manual_seed(key_for(run.seed, "dropout", progress.step, index))
-            losses = sample_losses(run, batch) * batch.weights.to(run.device, non_blocking=True)
+            losses = sample_losses(run, batch) * sent(batch.weights, run.device)
             if run.stepping.steps_early:
                 check_losses(losses.tolist(), batch.names, progress.step + 1)
             run.accelerator.backward(losses.sum() * (run.accelerator.num_processes / samples))

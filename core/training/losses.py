@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core.contracts import Batch
+from core.devices.torch_device import sent
 from core.objectives import Objective
 from core.settings.bases import LossConfig
 from core.training.noise import draw_noise, draw_perturbation, draw_times
@@ -22,12 +23,12 @@ PRIOR = "prior_prediction"
 
 def sample_losses(run: Run, batch: Batch) -> Tensor:
     """The weighted loss of each sample, B, fp32."""
-    objective, clean = run.objective, batch.latents.to(run.device)
+    objective, clean = run.objective, sent(batch.latents, run.device)
     times = draw_times(run, batch)
     noise = draw_noise(run, batch, times)
     perturbation = draw_perturbation(run, batch)
-    times, noise = times.to(run.device), noise.to(run.device)
-    added = noise if perturbation is None else noise + perturbation.to(run.device)
+    times, noise = sent(times, run.device), sent(noise, run.device)
+    added = noise if perturbation is None else noise + sent(perturbation, run.device)
     noisy = objective.add_noise(clean, added, times)
     with run.accelerator.autocast():
         conditions = run.conditions(batch)
@@ -35,8 +36,9 @@ def sample_losses(run: Run, batch: Batch) -> Tensor:
         prediction = run.family.predict(run.model, noisy, times, conditions)
     target = objective.target(clean, noise, times)
     if held := [place for place, kind in enumerate(batch.kinds) if kind == PRIOR]:
-        prior = prior_prediction(run, batch.only(held), noisy[held], times[held])
-        target = target.float().index_copy(0, torch.tensor(held, device=target.device), prior)
+        places = sent(torch.tensor(held), run.device)
+        prior = prior_prediction(run, batch.only(held), noisy[places], times[places])
+        target = target.float().index_copy(0, places, prior)
     errors = weighted_errors(run.config.losses, prediction.float(), target.float(), objective, times)
     losses = means(errors, batch.mask)
     for weighting in run.config.weightings:
@@ -68,5 +70,5 @@ def mean_errors(prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tens
 def means(errors: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of each sample's errors (B C h w), B; each latent pixel's are first multiplied by the mask (B 1 h w)."""
     if mask is not None:
-        errors = errors * mask.to(errors.device)
+        errors = errors * sent(mask, errors.device)
     return errors.flatten(1).mean(1)

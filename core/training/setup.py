@@ -23,7 +23,7 @@ from core.dataset.draws import key_for, uniform_for
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
 from core.devices import detect, give_back_host_memory
-from core.devices.torch_device import reset_peak_memory, torch_device
+from core.devices.torch_device import reset_peak_memory, sent, torch_device
 from core.errors import ModelFileError, SettingsError, TrainingError
 from core.objectives import Objective
 from core.optimizers._state import restore_state
@@ -129,7 +129,7 @@ class Run:
         """What the denoiser is told and shown of a batch, on the device. dropping: with the text encoders' dropout."""
         encoded = self.texts.complete(batch.captions, batch.encoded, self._blank(batch) if dropping else None)
         told = self.family.collate(encoded, batch.framings).tensors | batch.controls
-        return Conditions({name: tensor.to(self.device) for name, tensor in told.items()})
+        return Conditions({name: sent(tensor, self.device) for name, tensor in told.items()})
 
     def _blank(self, batch: Batch) -> dict[Part, list[bool]]:
         """For each text encoder with dropout, the samples whose caption it reads as empty."""
