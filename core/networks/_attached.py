@@ -115,9 +115,7 @@ class Attached:
     def norms(self) -> dict[str, float]:
         """The norm of each part's trained weights; with a limit of norms, also what it did in the last step."""
         found = {
-            part: float(
-                torch.stack([p.detach().float().norm() for p in modules.parameters() if p.requires_grad]).norm()
-            )
+            part: float(torch.stack([t.float().norm() for m in modules.values() for t in m.trained().values()]).norm())  # type: ignore[operator]
             for part, modules in self._modules.items()
         }
         return found | (self._limited.curves() if self._limited else {})

@@ -1,6 +1,6 @@
 """Small real models and pictures for runs that take seconds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from core.config.lora import LoraConfig
-from core.config.toml_file import merge, to_toml
+from core.config.toml_file import merge, read_config, to_toml
 from core.contracts import Family
 from core.families._saving import save_folder
 from core.manager.training_executor import Job, TrainingExecutor
 from core.registry import registry
 from core.settings.checks import load
 from core.training.events import Event
+from core.training.run_folder import RunFolder
+from core.training.session import fresh_process
+from core.training.setup import Run, set_up
 
 Start = Callable[..., Job]
 
@@ -79,3 +82,23 @@ def train(run_toml: Callable[..., Path]) -> Callable[..., tuple[Job, Event | Non
         return job, job.wait(120)
 
     return run
+
+
+@pytest.fixture
+def make_run(run_toml: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Runs that are set up and haven't begun; what they tell is in `run.told`."""
+    made: list[Run] = []
+
+    def make(changes: Mapping[str, Any] | None = None, family: str = "sd15") -> Run:
+        folder = RunFolder(tmp_path / f"run-{len(made)}")
+        folder.path.mkdir()
+        told: list[Event] = []
+        run = set_up(read_config(LoraConfig, run_toml(family, changes)), folder, told.append)
+        run.told = told  # type: ignore[attr-defined]
+        made.append(run)
+        return run
+
+    with fresh_process():
+        yield make
+        for run in made:
+            run.batches.close()

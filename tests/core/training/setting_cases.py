@@ -50,7 +50,7 @@ CASES: Mapping[str, Case] = {
     "base.max_token_length": Case(150),
     "base.weighted_prompts": Case(True, {"concepts.0.text.prefix": "(red:1.4)"}),
     "parts.denoiser.train": Case("no", TEXT_1),
-    "parts.denoiser.learning_rate": Case(1e-3),
+    "parts.denoiser.learning_rate": Case(1e-2),
     "parts.denoiser.stop_after": Case("1 step", TEXT_1),
     "parts.text_1.train": Case("yes"),
     "parts.text_1.learning_rate": Case(1e-3, TEXT_1),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +115,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def _draw(size: tuple[int, int], index: int) -> Image.Image:
     picture = Image.new("RGBA", size, (40 * index % 256, 120, 200, 160))
     draw = ImageDraw.Draw(picture)
-    for ring in range(0, min(size), 12):
+    for ring in range(0, min(size) // 2, 12):
         draw.ellipse((ring // 2, ring, size[0] - ring // 3, size[1] - ring // 2), outline=(255 - ring, ring, 90, 255))
     return picture
 
@@ -154,7 +156,7 @@ def run(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run
             "training.epochs": 2, "training.max_steps": 2, "training.train_batch_size": 2, "memory.precision": "fp32",
             "memory.gradient_checkpointing": False, "memory.cache_dir": str(folder / "cache"), "saving.dtype": "fp32",
             "saving.workspace": str(here / "run"), "saving.backup_every": "never", "logging.tensorboard": False,
-            "parts.denoiser.learning_rate": 1e-3, "optimizer": {"name": "adamw"},
+            "parts.denoiser.learning_rate": 1e-3, "optimizer.name": "adamw", "times.name": "uniform",
         }  # fmt: skip
         config = load(LoraConfig, nested({**start, **json.loads(text)}))
         here.mkdir()
@@ -171,21 +173,20 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Paths with dots and numbers as tables and lists."""
     data: dict[str, Any] = {}
     for path in sorted(values, key=lambda path: path.count(".")):
-        *parents, last = path.split(".")
+        keys = path.split(".")
         at: Any = data
-        for key, following in zip(parents, [*parents[1:], last], strict=True):
-            fresh: Any = [] if following.isdecimal() else {}
-            if isinstance(at, list):
-                at += [{} for _ in range(int(key) + 1 - len(at))]
-                at = at[int(key)]
-            else:
-                at = at.setdefault(key, fresh)
-        if isinstance(at, list):
-            at += [{} for _ in range(int(last) + 1 - len(at))]
-            at[int(last)] = values[path]
-        else:
-            at[last] = values[path]
+        for key, following in pairwise(keys):
+            at = _within(at, key, [] if following.isdecimal() else {})
+        _within(at, keys[-1], None)
+        at[int(keys[-1]) if isinstance(at, list) else keys[-1]] = deepcopy(values[path])
     return data
+
+
+def _within(table: Any, key: str, fresh: Any) -> Any:
+    if isinstance(table, dict):
+        return table.setdefault(key, fresh)
+    table += [{} for _ in range(int(key) + 1 - len(table))]
+    return table[int(key)]
 
 
 def outcome(workspace: Path, result: Path, here: Path) -> dict[str, Any]:

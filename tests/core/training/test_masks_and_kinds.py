@@ -1,7 +1,7 @@
 """Masks, prior prediction, inpainting and validation: what counts how much, what is held still or only measured."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from core.config.lora import LoraConfig
-from core.config.toml_file import read_config
 from core.contracts import Batch, Framing
 from core.dataset.draws import generator_for
 from core.dataset.validation import validation_batches
@@ -23,33 +21,11 @@ from core.training.events import Event, Finished, Sampled, Started, Step, Valida
 from core.training.loop import Progress, train_step
 from core.training.losses import mean_errors, sample_losses
 from core.training.noise import draw_noise, draw_times
-from core.training.run_folder import RunFolder
-from core.training.session import fresh_process
-from core.training.setup import Run, set_up
+from core.training.setup import Run
 from core.training.validation import losses_of, validate
 
 Train = Callable[..., tuple[Job, Event | None]]
 MakeRun = Callable[..., Run]
-
-
-@pytest.fixture
-def make_run(run_toml: Callable[..., Path], tmp_path: Path) -> Iterator[MakeRun]:
-    """Runs that are set up and haven't begun; what they tell is in `run.told`."""
-    made: list[Run] = []
-
-    def make(changes: Mapping[str, Any] | None = None, family: str = "sd15") -> Run:
-        folder = RunFolder(tmp_path / f"run-{len(made)}")
-        folder.path.mkdir()
-        told: list[Event] = []
-        run = set_up(read_config(LoraConfig, run_toml(family, changes)), folder, told.append)
-        run.told = told  # type: ignore[attr-defined]
-        made.append(run)
-        return run
-
-    with fresh_process():
-        yield make
-        for run in made:
-            run.batches.close()
 
 
 def trained(run: Run) -> None:
