@@ -68,8 +68,8 @@ def test_a_part_that_stops_keeps_its_weights(train: Callable[..., Any], tmp_path
     job, _ = train("sd15", {"parts": both, "saving": {"every": "1 epoch"}})
     events = read_events(job.workspace / "events.jsonl")[0]
     rates = [event.learning_rates["text_1"] for event in events if isinstance(event, Step)]
-    assert all(rates[:3])
-    assert rates[3:] == [0.0] * 3
+    assert all(rates[:4])
+    assert rates[4:] == [0.0] * 4
     early, late = (load_file(path) for path in sorted((tmp_path / "run" / "output").glob("*.safetensors")))
     text = [name for name in early if name.startswith("lora_te")]
     assert text
