@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+
 from core.config.sections.memory import Dtype
 from core.errors import Problem
 from core.settings import Settings, setting
