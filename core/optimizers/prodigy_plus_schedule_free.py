@@ -41,8 +41,7 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
     """Prodigy that needs no schedule and half of AdamW's memory: rates 1, schedule constant, max_grad_norm 0.
 
     Follows Prodigy (Mishchenko and Defazio 2024) and The Road Less Scheduled (Defazio et al. 2024). Each group finds a
-    rate of its own, unless `split_groups` is off. Of bf16 weights Ochre keeps fp32 copies for the step, and rounds
-    them itself: the library's own stochastic rounding then has nothing to do.
+    rate of its own, unless `split_groups` is off.
     """
 
     label: ClassVar[str] = "Prodigy Plus, schedule-free"
@@ -121,13 +120,6 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
         "Keeps rows and columns of the squares, not each number, as Adafactor does; off needs 4 bytes more per weight.",
         level="advanced",
     )
-    factored_fp32: bool = setting(
-        True,
-        "Factored in fp32",
-        "Keeps these in fp32; off, in the gradients' precision.",
-        shown_if={"factored": [True]},
-        level="advanced",
-    )
     use_stableadamw: bool = setting(
         True, "Stable", "Shortens steps that are longer than usual, in place of clipping.", level="advanced"
     )
@@ -159,12 +151,6 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
     )
     use_focus: bool = setting(
         False, "FOCUS", "Steps by signs, drawn to the mean of the weights; for rough gradients.", level="advanced"
-    )
-    stochastic_rounding: bool = setting(
-        True,
-        "Own stochastic rounding",
-        "Rounds bf16 weights at random, where they are bf16 during the step; Ochre's are fp32 then.",
-        level="advanced",
     )
 
     def averages_weights(self) -> bool:
@@ -208,5 +194,6 @@ class ProdigyPlusScheduleFree(AdaptiveRate):
             eps=None if self.atan2 else self.eps,
             # of one group there is nothing to split; the library prints a line about that
             split_groups=self.split_groups and len(groups) > 1,
+            stochastic_rounding=False,  # Ochre's own is there for all optimizers: weights are fp32 in a step
             **self.model_dump(exclude=own),
         )
