@@ -1,6 +1,7 @@
 """Small real models and pictures for runs that take seconds."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from core.config.lora import LoraConfig
-from core.config.toml_file import merge, read_config, to_toml
+from core.config.toml_file import merge, read_config, to_data, to_toml
 from core.contracts import Family
 from core.families._saving import save_folder
 from core.manager.training_executor import Job, TrainingExecutor
@@ -17,7 +18,7 @@ from core.settings.checks import load
 from core.training.events import Event
 from core.training.run_folder import RunFolder
 from core.training.session import fresh_process
-from core.training.setup import Run, set_up
+from core.training.setup import Run, objective_of, set_up
 
 Start = Callable[..., Job]
 
@@ -52,25 +53,29 @@ def run_toml(tmp_path: Path, bases: dict[str, Path], pictures: Path) -> Callable
     """
 
     def write(family: str = "sd15", changes: Mapping[str, Any] | None = None) -> Path:
-        data: dict[str, Any] = {
-            "base": {"source": str(bases[family])},
-            "concepts": [{"name": "balls", "folder": str(pictures), "trigger_word": "ohx"}],
-            "parts": {"text_1": {"train": "no"}},
-            "buckets": {"resolution": 128, "minimum": 64},
-            "networks": [{"name": "lora", "rank": 4, "alpha": 4}],
-            "training": {"epochs": 2, "train_batch_size": 2},
-            "memory": {"precision": "fp32", "gradient_checkpointing": False, "cache_dir": str(tmp_path / "cache")},
-            "saving": {"dtype": "fp32", "workspace": str(tmp_path / "run")},
-            "logging": {"tensorboard": False},
-        }
-        changes = dict(changes or {})
-        data["concepts"][0] |= changes.pop("concept", {})
-        data["concepts"] += [{"folder": str(pictures), **more} for more in changes.pop("more_concepts", [])]
-        path = tmp_path / "config.toml"
-        path.write_text(to_toml(load(LoraConfig, merge(data, changes))), encoding="utf-8")
-        return path
+        return _write_toml(tmp_path, bases[family], pictures, changes or {})
 
     return write
+
+
+def _write_toml(folder: Path, base: Path, pictures: Path, changes: Mapping[str, Any]) -> Path:
+    data: dict[str, Any] = {
+        "base": {"source": str(base)},
+        "concepts": [{"name": "balls", "folder": str(pictures), "trigger_word": "ohx"}],
+        "parts": {"text_1": {"train": "no"}},
+        "buckets": {"resolution": 128, "minimum": 64},
+        "networks": [{"name": "lora", "rank": 4, "alpha": 4}],
+        "training": {"epochs": 2, "train_batch_size": 2},
+        "memory": {"precision": "fp32", "gradient_checkpointing": False, "cache_dir": str(folder / "cache")},
+        "saving": {"dtype": "fp32", "workspace": str(folder / "run")},
+        "logging": {"tensorboard": False},
+    }
+    changes = dict(changes)
+    data["concepts"][0] |= changes.pop("concept", {})
+    data["concepts"] += [{"folder": str(pictures), **more} for more in changes.pop("more_concepts", [])]
+    path = folder / "config.toml"
+    path.write_text(to_toml(load(LoraConfig, merge(data, changes))), encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -102,3 +107,27 @@ def make_run(run_toml: Callable[..., Path], tmp_path: Path) -> Iterator[Callable
         yield make
         for run in made:
             run.batches.close()
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory, bases: dict[str, Path], pictures: Path) -> Iterator[Run]:
+    """A run that is set up once for a module, whose tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("one_run")
+    config = read_config(LoraConfig, _write_toml(folder, bases["sd15"], pictures, {}))
+    with fresh_process():
+        run = set_up(config, RunFolder(folder), lambda event: None)
+        yield run
+        run.batches.close()
+
+
+@pytest.fixture
+def with_settings(one_run: Run) -> Callable[..., Run]:
+    """The run of the module with other settings of what is drawn, asked for and weighed; all else is shared."""
+
+    def make(changes: Mapping[str, Any] | None = None) -> Run:
+        config = load(LoraConfig, merge(to_data(one_run.config), changes or {}))
+        run = copy(one_run)
+        run.config, run.objective = config, objective_of(config, one_run.family, one_run.model)
+        return run
+
+    return make
