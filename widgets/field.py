@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import Problem
 from core.settings import info
-from widgets.wording import explained
+from widgets.wording import explained, sentence
 
 WidgetT = TypeVar("WidgetT", bound=ipw.Widget)
 Replace = Callable[[Mapping[str, Any]], None]
@@ -246,7 +246,7 @@ class Row:
         parts = [f'<div class="ochre-help">{explained(self.description)}</div>']
         fix: list[ipw.Widget] = []
         if self._problem:
-            message = escape(_sentence(self._problem.message))
+            message = escape(sentence(self._problem.message))
             parts.insert(0, f'<div class="ochre-problem" role="alert">{message}</div>')
             if self._problem.replacement:
                 fix = [replacement_button(self._problem, self._replace)]
@@ -282,7 +282,3 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 def _words(name: Any) -> str:
     return str(name).replace("_", " ")
-
-
-def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:] + ("" if message.endswith((".", "?", "!")) else ".")

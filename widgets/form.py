@@ -110,6 +110,12 @@ class Form:
         assert isinstance(node, Cards), name
         return node
 
+    def choice(self, name: str) -> Choice:
+        """A section that chooses a plug-in."""
+        node = self._root.children[name]
+        assert isinstance(node, Choice), name
+        return node
+
     def body(self, name: str) -> ipw.VBox:
         """One section's rows, without its header."""
         return self._bodies[name].widget

@@ -96,12 +96,13 @@ def _drawing(schedule: ScheduleConfig, lines: list[Rates], length: RunLength, kn
     ]
     highest = max((max(curve) for curve in curves), default=0.0) or 1.0
     frame = Frame((0, max(1, length.steps)), (0.0, highest * 1.05))
-    title = f"Learning rate over {length.steps:,} step{'' if length.steps == 1 else 's'}"
-    title += "" if known else ", if it has as many"
+    count = f"{length.steps:,} step{'' if length.steps == 1 else 's'}"
+    title = f"Learning rate over the run's {count}" if known else f"Learning rate, drawn for {count}"
     inside = frame.axes(step_labels(length.steps))
     warmup = schedule.warmup(length.steps)
     if 0 < warmup < length.steps:
-        inside += frame.mark(warmup, f"warm-up: {warmup:,} step{'' if warmup == 1 else 's'}")
+        inside += frame.mark(warmup)
+        title += f", {warmup:,} of them to warm up"
     for place, curve in reversed(list(enumerate(curves))):
         inside += frame.line(f"line-{min(place, COLOURS - 1)}", [*steps, length.steps], [*curve, curve[-1]])
     shown = lines[:COLOURS]

@@ -16,7 +16,10 @@ from core.settings import Settings, info
 from core.settings.checks import plugin_kind
 from widgets.body import Card, Message, Node, Rows
 from widgets.field import Replace, Row, element_type
-from widgets.wording import explained, one_of
+from widgets.wording import explained, one_of, sentence
+
+_TITLES = ("name", "prompt", "blocks", "pattern")
+"""Settings whose value tells a card from the others."""
 
 
 def make_node(owner: type[Settings], name: str, replace: Replace) -> Node:
@@ -94,7 +97,7 @@ class Group:
         """Its title, or what a card is called that holds it."""
         if self.field is not None:
             return self.field.title or ""
-        return str(self._named("name") or self._named("prompt") or "New")
+        return str(next(filter(None, map(self._named, _TITLES)), "New"))
 
     def _named(self, name: str) -> Any:
         return self.children[name].data() if name in self.children else ""
@@ -267,7 +270,7 @@ class Cards:
     def show(self, problems: Mapping[str, Problem]) -> None:
         for index, card in enumerate(self.cards):
             card.show(_below(str(index), problems))
-        self._message.show([problem.message for path, problem in problems.items() if path == ""])
+        self._message.show([sentence(problem.message) for path, problem in problems.items() if path == ""])
 
     def inside(self, key: str) -> Node | None:
         return self.cards[int(key)].node if key.isdecimal() and int(key) < len(self.cards) else None
@@ -368,4 +371,4 @@ def _below(key: str, problems: Mapping[str, Problem]) -> dict[str, Problem]:
 
 
 def _named(path: str, problem: Problem) -> str:
-    return f"{path}: {problem.message}" if path else problem.message
+    return f"{path}: {problem.message}" if path else sentence(problem.message)

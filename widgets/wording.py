@@ -15,6 +15,11 @@ def explained(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
+def sentence(message: str) -> str:
+    """A problem's message with a capital and a full stop."""
+    return message[:1].upper() + message[1:] + ("" if message.endswith((".", "?", "!")) else ".")
+
+
 def one_of(title: str) -> str:
     """One entry of a list that is called so, with its article: `Losses` -> `a loss`, `Entries` -> `an entry`."""
     word = title.lower()

@@ -37,7 +37,7 @@ class LoraConfig(Settings):
     concepts: list[Concept] = setting([Concept(name="pictures")], "Concepts", "The pictures.")
     buckets: Buckets = setting(Buckets(), "Resolution", "The sizes that pictures are brought to.")
     networks: list[Annotated[NetworkConfig, NETWORKS]] = setting(
-        lambda: [NETWORKS.default("lora")()], "Network", "The LoRA itself."
+        lambda: [NETWORKS.default("lora")()], "Network", "The LoRA itself, and embeddings beside it: new words."
     )
     training: sections.Training = setting(sections.Training(), "Training", "How long and how much at once.")
     optimizer: Annotated[OptimizerConfig, OPTIMIZERS] = setting(

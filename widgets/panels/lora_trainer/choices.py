@@ -30,6 +30,11 @@ class OptimizerFacts:
         self.button.on_click(lambda _: self.test())
         self.widget = ipw.VBox([self.about])
 
+    def labels(self) -> dict[str, str]:
+        """Name -> what is said of it where one is chosen, for those that don't work here."""
+        entries = [entry for entry in self._registry.entries() if not entry.availability.works]
+        return {entry.name: f"{entry.label} (not on this machine)" for entry in entries}
+
     def refresh(self) -> None:
         """Show what is known of the chosen one."""
         config = self._draft.config()

@@ -52,7 +52,9 @@ class SettingsStep:
         draft.form.cards("losses").new = {"name": "l1"}
         draft.form.put_into("schedule", SchedulePlot(draft), above=True)
         draft.form.put_into("times", TimesPlot(draft), above=True)
-        draft.form.put_into("optimizer", OptimizerFacts(draft))
+        facts = OptimizerFacts(draft)
+        draft.form.choice("optimizer").label_options(facts.labels())
+        draft.form.put_into("optimizer", facts)
         draft.form.put_into("networks", NetworkFacts(draft))
 
     def show(self) -> list[ipw.Widget]:
