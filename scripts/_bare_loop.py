@@ -67,13 +67,14 @@ def write_random_base(path: Path) -> None:
 
 
 def write_pictures(folder: Path, side: int) -> None:
-    """Eight pictures of noise with captions."""
+    """Eight pictures of noise with captions, and masks for those who look for them."""
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
     for index in range(8):
         pixels = torch.randint(0, 256, (side, side, 3), generator=generator, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
         (folder / f"{index}.txt").write_text(f"a red circle, number {index}")
+        Image.linear_gradient("L").resize((side, side)).save(folder / f"{index}-masklabel.png")
 
 
 def our_steps(case: Case) -> Callable[[], object]:
@@ -131,7 +132,7 @@ def encoded_batches(pipe: Any, case: Case) -> Iterator[tuple[torch.Tensor, torch
     """Latents (B C h w) and hidden states (B 77 d) of the pictures, then frees the VAE and the text encoder."""
     import numpy
 
-    paths = sorted((case.folder / "pictures").glob("*.png"))
+    paths = sorted((case.folder / "pictures").glob("[0-9].png"))
     for start in range(0, len(paths), case.batch_size):
         pixels, captions = [], []
         for path in paths[start : start + case.batch_size]:

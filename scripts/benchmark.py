@@ -5,6 +5,8 @@ pictures and batch size; the median of the pairs' ratios. Memory: the peak of a 
 a process that runs only the other.
 caching: the demo's pictures and synthetic ones, against encoding one picture at a time, both in turn.
 waiting: the share of training steps that goes by waiting for data.
+networks: a step of each network against LoRA's, in turn. extras: the same for EMA, masks, validation and more, and the
+share of logging and checks.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from core.errors import OchreError
 
-PARTS = ("loop", "caching", "waiting")
+PARTS = ("loop", "caching", "waiting", "networks", "extras")
 LIMITS = {"demo": 1.15, "50m": 1.05}
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,11 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(part: str, options: argparse.Namespace) -> int:
     """Measure a part and print its lines. 1 if something is beyond its limit."""
     from scripts._caching import compare_caching, measure_waiting
+    from scripts._costs import compare_extras, compare_networks
 
     if part == "loop":
         names = list(LIMITS) if options.model == "all" else [options.model]
         return max([compare(name, options.pairs) for name in names])
     with tempfile.TemporaryDirectory() as folder:
+        if part in ("networks", "extras"):
+            compare_costs = compare_networks if part == "networks" else compare_extras
+            model = "50m" if options.model == "all" else options.model
+            return compare_costs(model, options.pairs, Path(folder))
         if part == "caching":
             return compare_caching(options.vae, options.pictures, Path(folder))
         return measure_waiting(options.steps, Path(folder))
