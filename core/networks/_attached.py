@@ -79,6 +79,12 @@ class Attached:
             for key in modules:
                 yield part, _path(key)
 
+    def changes(self) -> Iterator[tuple[tuple[Part, str], Change]]:
+        """The trained module of each layer, with the layer's part and path."""
+        for part, modules in self._modules.items():
+            for key, module in modules.items():
+                yield (part, _path(key)), module  # type: ignore[misc]
+
     def groups(self, rates: Mapping[Part, float]) -> list[dict[str, Any]]:
         """Optimizer groups by part and by what the rules say; see `optimizer_groups`."""
         changes = {

@@ -12,6 +12,7 @@ from core.networks._groups import LoraPlus
 from core.networks._initial import FirstWeights
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class LowRank(FirstWeights, LoraPlus, NormLimit, Decomposable):
+class LowRank(FirstWeights, LoraPlus, NormLimit, StartFrom, Decomposable):
     """A low-rank update of layers: W x + alpha / rank * up(down(x)) (Hu et al. 2021, section 4.1)."""
 
     def check(self) -> Iterator[Problem]:
         yield from super().check()
         if self.initial == "pissa" and self.max_norm:
             yield Problem("max_norm", "can't be held with initial = pissa, whose update is a difference; set it to 0")
+        if self.weights and self.initial != "default":
+            yield Problem("initial", "doesn't count, as the first weights come from the file; set it to default")
         for name in ("tucker", "use_scalar"):
             if getattr(self, name) and self.initial != "default":
                 yield Problem(name, f"begins with other factors than initial = {self.initial}; switch one of them off")

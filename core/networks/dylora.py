@@ -10,6 +10,7 @@ from core.networks._adapter import Ranked
 from core.networks._groups import LoraPlus
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Dylora(LoraPlus, NormLimit, Ranked):
+class Dylora(LoraPlus, NormLimit, StartFrom, Ranked):
     """A LoRA whose first ranks work without the others, so that the rank can be chosen after training.
 
     Each call in training uses the first ranks, a random number of blocks, and trains the last of them (Valipour et al.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from core.networks._adapter import LayerAdapter
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Full(NormLimit, LayerAdapter):
+class Full(NormLimit, StartFrom, LayerAdapter):
     """Trains whole weights and biases, as a finetune does, and saves their difference: very large files."""
 
     label: ClassVar[str] = "Full difference"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from core.networks._factored import Factored
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Glora(NormLimit, Factored):
+class Glora(NormLimit, StartFrom, Factored):
     """A LoRA, and a low-rank change of what each layer is given: two LoRAs' weights.
 
     W' = W + W A + B (Chavan et al. 2023, arXiv 2306.07967), as in LyCORIS.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from core.networks._factored import Decomposable
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Loha(NormLimit, Decomposable):
+class Loha(NormLimit, StartFrom, Decomposable):
     """Reaches the square of its rank with twice a LoRA's weights; much generalisation, slower.
 
     FedPara (Hyeon-Woo et al. 2022, arXiv 2108.06098), as in LyCORIS. Ranks of 4 to 16 are usual.

@@ -10,6 +10,7 @@ from core.networks._adapter import given
 from core.networks._factored import Decomposable
 from core.networks._norms import NormLimit
 from core.networks._programs import REFUSED, loads
+from core.networks._weights import StartFrom
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
-class Lokr(NormLimit, Decomposable):
+class Lokr(NormLimit, StartFrom, Decomposable):
     """The smallest files; with whole factors, nearly as able as a full finetune.
 
     Kronecker product (LyCORIS: Yeh et al. 2024, arXiv 2309.14859). A layer that the rank would not make smaller has

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -72,6 +73,16 @@ class Change(LycorisBaseModule):
     def to_file(self) -> dict[str, Tensor]:
         """The tensors by which other programs know this change: suffix -> tensor."""
         return self.state_dict()
+
+    def take(self, file: Mapping[str, Tensor]) -> None:
+        """Take the trained weights from what `to_file` of such a module gave; not its alpha."""
+        weights = dict(self.named_parameters())
+        with torch.no_grad():
+            for suffix, tensor in file.items():
+                if suffix != "alpha":
+                    weights[suffix].copy_(tensor.reshape(weights[suffix].shape))
+            if "scalar" in weights:  # a file has it in the other weights
+                weights["scalar"].fill_(1.0)
 
     def hold_in(self, dtype: torch.dtype) -> None:
         """Hold the trained weights in a precision. Buffers (alpha ...) stay as they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -53,6 +54,12 @@ class DyloraChange(Change, DyLoraModule):
     def factors(self) -> tuple[Tensor, Tensor]:
         up, down = self._matrices(None)
         return up.float() * self.scale, down.float()
+
+    def take(self, file: Mapping[str, Tensor]) -> None:
+        ups = file["lora_up.weight"].flatten(1).chunk(self.block_count, dim=1)
+        downs = file["lora_down.weight"].flatten(1).chunk(self.block_count)
+        lists = {"up_list": ups, "down_list": downs}
+        super().take({f"{name}.{place}": block for name, blocks in lists.items() for place, block in enumerate(blocks)})
 
     def to_file(self) -> dict[str, Tensor]:
         """A plain LoRA's tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lycoris.modules.full import FullModule
@@ -32,6 +33,10 @@ class FullChange(Change, FullModule):
 
     def bias_difference(self) -> Tensor | None:
         return None if self.bias is None else self.bias.float()
+
+    def take(self, file: Mapping[str, Tensor]) -> None:
+        names = {"diff": "weight", "diff_b": "bias"}
+        super().take({names[suffix]: tensor for suffix, tensor in file.items()})
 
     def to_file(self) -> dict[str, Tensor]:
         return {"diff": self.weight} | ({} if self.bias is None else {"diff_b": self.bias})
