@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,14 @@ EXTRAS: Mapping[str, Mapping[str, Any]] = {
 """What is measured -> the settings that switch it on."""
 
 
-def compare_networks(model: str, pairs: int, folder: Path) -> int:
-    """A step of each network against LoRA's at the same rank, in turn; prints a line for each. Always 0."""
+def compare_networks(model: str, pairs: int, folder: Path, names: Sequence[str] = ()) -> int:
+    """A step of each network (or of those named) against LoRA's at the same rank, in turn; prints a line for each.
+
+    Always 0: some algorithms cost more by their nature.
+    """
     plain = our_steps(case_with(model, folder, {}))
     for name, cls in registry("networks").all().items():
-        if name == "lora" or not cls.adapts:
+        if name == "lora" or not cls.adapts or (names and name not in names):
             continue
         settings = {"name": name, **({"rank": RANK, "alpha": float(RANK)} if "rank" in cls.model_fields else {})}
         ratio, spread = ratio_of(our_steps(case_with(model, folder, {"networks": settings})), plain, pairs)

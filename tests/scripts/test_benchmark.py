@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import _caching
+from scripts import _caching, _costs
 from scripts.benchmark import main
 
 
@@ -45,3 +45,21 @@ def test_the_wait_for_batches_is_measured(tmp_path: Path) -> None:
     pairs = list(_caching.waits(3, tmp_path))
     assert len(pairs) == 3
     assert all(0 < waited < seconds for waited, seconds in pairs)
+
+
+@pytest.mark.slow
+def test_networks_and_extras_are_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _costs.compare_networks("demo", 2, tmp_path, ["loha"])
+    monkeypatch.setattr(_costs, "EXTRAS", {"masks": _costs.EXTRAS["masks"]})
+    assert _costs.compare_extras("demo", 2, tmp_path) in (0, 1)
+    loha, masks, measuring, logging = [line for line in capsys.readouterr().out.splitlines() if "demo: " in line]
+    for line, start in (
+        (loha, "networks, demo: a step of loha costs "),
+        (masks, "extras, demo: a step with masks costs "),
+    ):
+        assert float(line.removeprefix(start).split()[0]) > 0.2
+    assert float(measuring.split(" costs ")[1].split()[0]) > 0
+    share = float(logging.split(" take ")[1].split("%")[0])
+    assert 0 < share < 100

@@ -62,7 +62,6 @@ class Memory(Settings):
         False,
         "VAE in tiles",
         "Encodes and decodes large pictures in tiles: less memory, tiny differences at the seams.",
-        affects="cost",
         level="advanced",
     )
     cache_dir: str = setting(

@@ -156,6 +156,7 @@ CASES: Mapping[str, Case] = {
     "memory.latent_caching": Case(False, {"concepts.0.image.flip": "random"}),
     "memory.text_caching": Case(False, {"concepts.0.text.shuffle_tags": True}),
     "memory.encode_batch_size": Case(3),
+    "memory.vae_tiling": Case(True),
     "memory.cache_dir": Case("{tmp}/other-cache"),
     "saving.workspace": Case("{tmp}/elsewhere"),
     "saving.name": Case("other"),

@@ -31,7 +31,6 @@ TESTS = Path(__file__).parents[2]
 COST = {
     "memory.gradient_checkpointing": "core/training/test_cost.py",
     "memory.fused_backward": "core/training/test_stepping.py",
-    "memory.vae_tiling": "core/training/test_cost.py",
     "concepts.0.image.detail_crops.parallel_workers": "core/dataset/test_tiles.py",
     "concepts.0.image.detail_crops.caption_timeout": "core/dataset/tile_captions/test_asking.py",
     "concepts.0.image.detail_crops.caption_max_retries": "core/dataset/tile_captions/test_asking.py",
