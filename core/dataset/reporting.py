@@ -31,6 +31,8 @@ from core.dataset.text_files import printable
 from core.dataset.tiles import TilesFound, why_whole
 from core.dataset.views import varies
 
+HELD_OUT = "held out: measured, not learned"
+
 _FIRST_WORDS = 60  # letters
 
 
@@ -78,6 +80,8 @@ class _Gathered:
     def __post_init__(self) -> None:
         self.concept = self.found.concepts[self.passed.index]
         self.words = _Words(self.concept, self.run.count_tokens)
+        plan = self.run.plan
+        self.held_out = {plan.entries[index].sha256 for index in plan.held_out} if plan else set[str]()
         lines = self.found.lines.get(self.passed.index, ())
         for number, line in enumerate(lines, start=1):
             self._take_caption(line, f"line {number}")
@@ -119,6 +123,8 @@ class _Gathered:
         sizes = [size for entry in entries if entry.tile is None for size in entry.buckets]
         caption, tokens = self._captions(first, name)
         notes = [look.converted] if look.converted else []
+        if first.sha256 in self.held_out and self.concept.kind == "standard":
+            notes.append(HELD_OUT)
         if look.tiles is not None and not look.tiles.kept:
             notes.append(why_whole(look.size, look.tiles, image.detail_crops))
         tiles = look.tiles or TilesFound()

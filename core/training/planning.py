@@ -78,7 +78,7 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         left_out=found.left_out,
         converted=found.converted,
         warnings=[*found.warnings, *advice_on(config), *plan.remainder_notes(), *held_out_notes(config, plan)],
-        measured=list(dict.fromkeys(found.entries[index].name for index in sorted(plan.held_out))),
+        measured=names_held_out(plan),
     )
 
 
@@ -113,6 +113,11 @@ def batch_plan(config: LoraConfig, manifest: Manifest, processes: int = 1) -> Pl
         memory.text_caching,
         held_out(manifest.entries, config.concepts, config.validation.share, config.validation.seed),
     )
+
+
+def names_held_out(plan: Plan) -> list[str]:
+    """The pictures of standard concepts that are only measured."""
+    return list(dict.fromkeys(plan.entries[index].name for index in sorted(plan.held_out)))
 
 
 def held_out_notes(config: LoraConfig, plan: Plan) -> list[str]:

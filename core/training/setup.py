@@ -20,6 +20,7 @@ from core.config.lora import LoraConfig
 from core.contracts import Batch, Conditions, Family, Model, Part, PartLayers
 from core.dataset.batches import Plan
 from core.dataset.draws import key_for, uniform_for
+from core.dataset.found import listed
 from core.dataset.loader import Loader
 from core.dataset.manifest import Entry
 from core.devices import detect, give_back_host_memory
@@ -33,7 +34,7 @@ from core.training.curves import Curves
 from core.training.due import due
 from core.training.ema import Ema
 from core.training.encoding import DTYPES, Encoding, PromptEncodings, Texts
-from core.training.events import Event, Phase
+from core.training.events import Event, Message, Phase
 from core.training.keeping import Kept
 from core.training.loop import Progress
 from core.training.networks import Networks
@@ -45,6 +46,8 @@ from core.training.planning import (
     destination_folder,
     destination_stem,
     epoch_ends,
+    held_out_notes,
+    names_held_out,
     output_files,
     run_length,
     step_file,
@@ -218,6 +221,7 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
     usage = begin_usage(config, folder.path)
     plan = batch_plan(config, frozen_manifest(config, folder, usage.cache.folder, report), accelerator.num_processes)
     check_plan(config, plan)
+    tell_held_out(config, plan, report)
     check_words(config, plan)
     previews = frozen_previews(config, folder, report)
     read = {text for preview in previews for text in (preview.positive, preview.negative)}
@@ -248,6 +252,14 @@ def set_up(config: LoraConfig, folder: RunFolder, report: Report) -> Run:
         optimizer=config.optimizer.build(network.groups(config.parts.rates())),
         previews=previews,
     )
+
+
+def tell_held_out(config: LoraConfig, plan: Plan, report: Report) -> None:
+    """Which pictures are only measured."""
+    for text in held_out_notes(config, plan):
+        report(Message(level="warning", text=text))
+    if names := names_held_out(plan):
+        report(Message(text=f"Held out to measure with: {listed(names)}."))
 
 
 def make_accelerator(config: LoraConfig) -> Accelerator:

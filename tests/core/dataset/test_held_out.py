@@ -12,7 +12,10 @@ from core.contracts import Size
 from core.dataset.batches import Batching, Plan
 from core.dataset.held_out import held_out, spared
 from core.dataset.manifest import Entry, Manifest, Tile, sha256_of
+from core.dataset.report import Run
+from core.dataset.reporting import HELD_OUT, make_report
 from core.dataset.settings import Buckets, Concept
+from core.dataset.survey import look_through
 from core.dataset.validation import validation_draws
 
 SIDE = Size(64, 64)
@@ -106,3 +109,14 @@ def test_a_plan_shows_them_in_no_epoch_and_measures_each_once() -> None:
     assert plan.samples_per_epoch() == 14
     assert {shown.entry.name for shown in plan.images(3)} == {one.name for one in entries} - contents(entries, held)
     assert [draw.entry for draw in validation_draws(plan)] == sorted(held)
+
+
+def test_the_report_tells_which(make_folder: Any) -> None:
+    found = look_through([Concept(folder=str(make_folder(*[(64, 64)] * 5)))], Buckets(resolution="64", minimum=64))
+    held = held_out(found.entries, found.concepts, 0.4, 7)
+    plan = Plan(Manifest(tuple(found.entries)), found.concepts, Buckets(), Batching(2), held_out=held)
+    report = make_report(found, Buckets(), Run(plan))
+    told = {fate.path for fate in report.pictures if HELD_OUT in fate.why}
+    assert told == {found.entries[index].path for index in held} and len(told) == 2
+    assert all(fate.used for fate in report.pictures)
+    assert not any(fate.why for fate in make_report(found, Buckets(), Run()).pictures)

@@ -82,7 +82,13 @@ def describe(plan: TrainingPlan) -> str:
         "Writes": ", ".join(plan.writes[:4]) + (f" and {len(plan.writes) - 4} more" if len(plan.writes) > 4 else ""),
     }
     html = f'<div class="ochre-note good"><b>Ready to train.</b>{facts(shown)}</div>'
-    for title, lines in (("Worth a look", plan.warnings), ("Converted", plan.converted), ("Left out", plan.left_out)):
+    notes = (
+        ("Worth a look", plan.warnings),
+        ("Held out to measure with", plan.measured),
+        ("Converted", plan.converted),
+        ("Left out", plan.left_out),
+    )
+    for title, lines in notes:
         if lines:
             more = [f"... and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
             text = "\n".join([*(str(line) for line in lines[:LINES_SHOWN]), *more])
