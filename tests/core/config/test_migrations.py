@@ -51,6 +51,22 @@ def test_how_often_became_one_text(before: dict[str, Any], after: dict[str, Any]
     assert migrate({"version": 1, **before}, "run.toml") == {"version": VERSION, **after}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"times": {"first": 200}}, {"times": {"name": "uniform", "first": 200}}),
+        ({"times": {}}, {"times": {"name": "uniform"}}),
+        (
+            {"family": {"sdxl": {"times": {"end": 800}}}},
+            {"family": {"sdxl": {"times": {"name": "uniform", "end": 800}}}},
+        ),
+        ({"times": 3}, {"times": 3}),  # for the config's check to tell
+    ],
+)
+def test_times_became_a_distribution(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert migrate({"version": 1, **before}, "run.toml") == {"version": VERSION, **after}
+
+
 def test_the_layout_of_now_is_one_more_than_the_migrations() -> None:
     assert len(MIGRATIONS) + 1 == VERSION == LoraConfig().version
 
