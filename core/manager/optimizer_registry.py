@@ -6,12 +6,13 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.devices import Machine
 from core.errors import Problem
+from core.optimizers._other_names import Translated, translated
 from core.registry import registry
 from core.settings import info
 from core.settings.bases import Availability, Finding, NetworkConfig, OptimizerConfig
@@ -129,6 +130,11 @@ class OptimizerRegistry:
         availability = optimizer.availability(device)
         found = _tried(name, device) if availability.works else [Finding(availability.reason, False)]
         return SelfTest(name, optimizer.label, device, tuple(found))
+
+    @staticmethod
+    def like(name: str, arguments: Sequence[str] = ()) -> Translated:
+        """Ochre's table for what kohya's scripts or OneTrainer call `name`, with kohya's `key=value` arguments."""
+        return translated(name, arguments)
 
     def problem(self, name: str, deep: bool = False) -> Problem | None:
         """What is wrong with choosing an optimizer here, with the one that replaces it; None if it works."""
