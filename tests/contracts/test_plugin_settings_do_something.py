@@ -19,13 +19,20 @@ from tests.contracts.alternatives import alternatives, shown_context
 
 KINDS = ("optimizers", "schedules", "times", "losses", "weightings", "networks")
 
-CONTEXTS: Mapping[str, Mapping[str, Any]] = {}
+CONTEXTS: Mapping[str, Mapping[str, Any]] = {
+    **{f"optimizers.*.{how}": {"weight_decay": 0.1} for how in ("weight_decouple", "decouple", "cautious_wd")},
+    "optimizers.*.fixed_decay": {"weight_decay": 0.1, "weight_decouple": True},
+}
 """kind.plugin.setting (or kind.*.setting) -> what else has to be set for the setting to do something."""
 
-VALUES: Mapping[str, Any] = {}
+VALUES: Mapping[str, Any] = {"optimizers.*.adam_groups": "a"}
 """kind.plugin.setting (or kind.*.setting) -> another value, for those that have no obvious one."""
 
-ELSEWHERE: Mapping[str, str] = {}
+ELSEWHERE: Mapping[str, str] = {
+    "optimizers.adan.adanorm": "core/optimizers/test_optimizer_formulas",
+    "optimizers.aida.adanorm": "core/optimizers/test_optimizer_formulas",
+    "optimizers.lion_adv.auto_kappa_p": "core/optimizers/test_optimizer_formulas",
+}
 """Settings that only a whole run shows -> the test that does."""
 
 
@@ -91,10 +98,11 @@ def optimizing(settings: Any) -> Any:
     inputs, wanted = torch.randn(8, 64), torch.randn(8, 64)
     if hasattr(optimizer, "train"):
         optimizer.train()
+    rates = [group["lr"] for group in optimizer.param_groups]
     for step in range(8):
         optimizer.zero_grad()
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] if group["lr"] is None else rate * min(1.0, (step + 1) / 4)  # a warm-up
+        for group, whole in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = None if whole is None else whole * min(1.0, (step + 1) / 4)  # a warm-up
         (model(inputs) - wanted).square().mean().backward()
         optimizer.step()
     if hasattr(optimizer, "eval"):

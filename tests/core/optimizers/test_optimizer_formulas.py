@@ -326,3 +326,31 @@ def _given(config: OptimizerConfig, start: Tensor, gradients: Sequence[Tensor]) 
         weight.grad = gradient.float()
         optimizer.step()
     return weight.detach().double()
+
+
+def test_adan_takes_lengthened_gradients_into_its_mean_alone() -> None:
+    gradients = [gradient / 4**place for place, gradient in enumerate(_gradients((5, 7)))]
+    w = start = _start((5, 7))
+    m, v, n = (torch.zeros_like(w) for _ in range(3))
+    usual, before = 0.0, gradients[0]
+    for t, g in _steps(gradients):
+        difference, before = g - before, g
+        usual = 0.5 * usual + 0.5 * g.norm().item()
+        m = 0.98 * m + 0.02 * g * max(1.0, usual / g.norm().item())
+        v, n = 0.92 * v + 0.08 * difference, 0.99 * n + 0.01 * (g + 0.92 * difference) ** 2
+        step = m / (1 - 0.98**t) + 0.92 * v / (1 - 0.92**t)
+        w = w - RATE * step / ((n / (1 - 0.99**t)).sqrt() + 1e-8)
+    config = registry("optimizers").get("adan")(adanorm=True, adanorm_r=0.5)
+    torch.testing.assert_close(_given(config, start, gradients), w, rtol=0, atol=2e-6)
+    plain = registry("optimizers").get("adan")()
+    assert (_given(plain, start, gradients) - w).abs().max() > 0.001
+
+
+def test_lions_convolutions_may_keep_their_direction() -> None:
+    """Lion Secretly Solves Constrained Optimization, Chen et al. 2023, with K the norm: at the length of the signs."""
+    start, (gradient, *_) = _start((4, 3, 3, 3)), _gradients((4, 3, 3, 3))
+    config = registry("optimizers").get("lion_adv")(auto_kappa_p=True)
+    wanted = start - RATE * gradient / gradient.norm() * math.sqrt(gradient.numel())
+    torch.testing.assert_close(_given(config, start, [gradient]), wanted, rtol=0, atol=2e-6)
+    matrix, (slope, *_) = _start((5, 7)), _gradients((5, 7))
+    torch.testing.assert_close(_given(config, matrix, [slope]), matrix - RATE * slope.sign(), rtol=0, atol=2e-6)
