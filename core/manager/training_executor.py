@@ -21,6 +21,7 @@ from core.errors import OchreError, Problem, SettingsError, WorkspaceError
 from core.manager.config_generator import precision_problem
 from core.manager.optimizer_registry import OptimizerRegistry
 from core.settings.checks import load
+from core.training.cover import cover_problems
 from core.training.events import ENDS, Event, Failed, Finished, Phase, Stopped, read_events
 from core.training.planning import TrainingPlan, check_destination, plan_run
 from core.training.prompt_files import problems_of
@@ -90,7 +91,7 @@ class TrainingExecutor:
 
     def plan(self, config: LoraConfig) -> TrainingPlan:
         """What the run would do. SettingsError or PictureError if it can't be done."""
-        problems = [*check_destination(config), *problems_of(config)]
+        problems = [*check_destination(config), *problems_of(config), *cover_problems(config)]
         if problems:
             raise SettingsError(problems)
         return plan_run(config)
@@ -136,6 +137,7 @@ class TrainingExecutor:
         yield from filter(None, (optimizer, precision_problem(config, machine)))
         if not folder.latest_backup():  # else the run has read its prompts
             yield from problems_of(config)
+        yield from cover_problems(config)
         if not folder.writes_where(config):  # else the files that stand there are the run's own
             yield from check_destination(config)
 

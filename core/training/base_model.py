@@ -21,12 +21,21 @@ from core.weights.sources import resolve
 
 @dataclass(frozen=True)
 class BaseModel:
-    """path: the file or diffusers folder. network: an earlier run's backup whose weights the network starts from."""
+    """path: the file or diffusers folder. network: an earlier run's backup whose weights the network starts from.
+
+    source: what the user gave: `path`, or a name on the hub.
+    """
 
     path: Path
     family: Family
     match: Match
     network: Path | None = None
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called where its folder is nobody's business: a file's or folder's name, or that on the hub."""
+        return self.source if self.source and not Path(self.source).exists() else self.path.name
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -58,7 +67,7 @@ def find_base(config: LoraConfig) -> BaseModel:
     family: Family = registry("families").get(match.family)()
     if path.is_dir():  # told now, not when the caches are filled
         check_folder(path, ["denoiser", *family.text_parts, *([] if config.base.vae else ["vae"])])
-    return BaseModel(path, family, match, network)
+    return BaseModel(path, family, match, network, source)
 
 
 def choose(matches: Sequence[Match], config: LoraConfig, path: Path) -> Match:

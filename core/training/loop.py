@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from core.config.sections.metadata import LAST_SAMPLE
 from core.dataset.draws import key_for
 from core.devices import used_host_memory
 from core.devices.torch_device import peak_memory, sent
@@ -19,6 +20,7 @@ from core.training.ema import weights_of
 from core.training.events import BackedUp, Deleted, Finished, Message, Phase, Saved, Step, Stopped
 from core.training.lora_file import write_lora
 from core.training.losses import sample_losses
+from core.training.model_card import write_model_card
 from core.training.noise import draw_times
 from core.training.planning import best_file
 from core.training.previews import compare_samples, draw_samples
@@ -196,8 +198,8 @@ def save_if_possible(run: Run, progress: Progress, path: Path, why: str) -> None
         run.report(Message(level="warning", text=f"Not saved after step {progress.step}. {error}"))
 
 
-def save(run: Run, progress: Progress, path: Path, why: str) -> None:
-    """Write the LoRA, with what lies beside it, and tell. why: see Saved."""
+def save(run: Run, progress: Progress, path: Path, why: str) -> str:
+    """Write the LoRA, with what lies beside it, and tell; the path of the main file. why: see Saved."""
     run.report(Phase(title="Saving"))
     files: list[Path] = []
     for suffix, weights in weights_of(run.ema, run.config.ema.save):
@@ -211,6 +213,7 @@ def save(run: Run, progress: Progress, path: Path, why: str) -> None:
         run.report(Deleted(step=progress.step, paths=deleted))
     for text in failed:
         run.report(Message(level="warning", text=f"Not deleted: {text}"))
+    return main
 
 
 def back_up(run: Run, progress: Progress) -> Path:
@@ -228,8 +231,12 @@ def stop(run: Run, progress: Progress) -> None:
 def finish(run: Run, progress: Progress) -> None:
     """Write the result. The backup comes first, so that a result that can't be written isn't lost."""
     back_up(run, progress)
-    path = run.destination / f"{run.output_stem}.safetensors"
-    save(run, progress, path, "end")
-    draw_samples(run, progress.step)
+    path, shown = run.destination / f"{run.output_stem}.safetensors", run.config.metadata.cover == LAST_SAMPLE
+    if shown:  # the file holds one of them
+        draw_samples(run, progress.step)
+    result = save(run, progress, path, "end")
+    if not shown:
+        draw_samples(run, progress.step)
     compare_samples(run)
-    run.report(Finished(step=progress.step, path=str(path)))
+    write_model_card(run, Path(result), progress)
+    run.report(Finished(step=progress.step, path=result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from core.settings.bases.schedule import RunLength
 from core.settings.cadence import Cadence, parse_cadence
 from core.training.due import epochs_ended, first_step
 
+CARD, CARD_PICTURES = "README.md", "images"
+"""The model card, and the folder of its pictures, both beside the result."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -28,7 +32,8 @@ class TrainingPlan:
 
     pictures, tiles, held_out: how many there are to learn from, and to measure with. per_epoch: how many of them an
     epoch shows, with repeats. buckets: size -> how many of these. steps_per_epoch: of the first epoch. writes: the LoRA
-    files, in order. measured: the names of the pictures that are held out of standard concepts.
+    files, in order. measured: the names of the pictures that are held out of standard concepts. length: as schedules
+    count it.
     """
 
     pictures: int
@@ -39,6 +44,7 @@ class TrainingPlan:
     steps_per_epoch: int
     epochs: int
     total_steps: int
+    length: RunLength
     workspace: Path | None
     writes: list[str]
     left_out: list[Note] = field(default_factory=list)
@@ -73,6 +79,7 @@ def describe(config: LoraConfig, found: Survey) -> TrainingPlan:
         steps_per_epoch=plan.steps_per_epoch(0),
         epochs=config.training.epochs,
         total_steps=total,
+        length=run_length(config, plan),
         workspace=workspace,
         writes=list(told_files(config, plan)),
         left_out=found.left_out,
@@ -213,19 +220,27 @@ def told_files(config: LoraConfig, plan: Plan) -> Iterator[str]:
     if config.validation.save_best:
         yield from with_beside(config, best_file(destination_stem(config)))
     yield from with_beside(config, result)
+    if config.metadata.model_card:
+        yield CARD
 
 
 def beside_names(config: LoraConfig) -> list[str]:
     """What is put after a LoRA's name for each further file that is written with it."""
-    networks = [f"_{name}" for network in config.networks for name in network.beside_names()]
-    plain = [f"-{PLAIN}"] if config.ema.is_on and config.ema.save == "both" else []
-    return [*networks, *(f"{first}{second}" for first in plain for second in ["", *networks])]
+    return [name for name in _name_ends(config) if name]
 
 
 def with_beside(config: LoraConfig, name: str) -> list[str]:
     """A LoRA file and those that are written with it."""
     path = Path(name)
-    return [name, *(f"{path.stem}{beside}{path.suffix}" for beside in beside_names(config))]
+    return [f"{path.stem}{end}{path.suffix}" for end in _name_ends(config)]
+
+
+def _name_ends(config: LoraConfig) -> list[str]:
+    """The same, the LoRA's own file with them; it isn't written where all that is trained has files of its own."""
+    networks = [f"_{name}" for network in config.networks for name in network.beside_names()]
+    own = any(network.adapts or not network.beside_names() for network in config.networks)
+    weights = ["", f"-{PLAIN}"] if config.ema.is_on and config.ema.save == "both" else [""]
+    return [f"{first}{second}" for first in weights for second in ([""] if own else []) + networks]
 
 
 def destination_stem(config: LoraConfig) -> str:
@@ -249,11 +264,19 @@ def check_destination(config: LoraConfig) -> Iterator[Problem]:
     folder, stem = destination_folder(config, Path()), destination_stem(config)
     if folder.is_file():
         yield Problem("saving.destination", f"{folder} is a file, not a folder")
-    taken = sorted(path.name for path in folder.glob(f"{stem}*.safetensors") if _is_ours(config, path.stem, stem))
+    taken = sorted(
+        path.name for path in folder.glob(f"{glob.escape(stem)}*.safetensors") if _is_ours(config, path.stem, stem)
+    )
+    taken += [str(path.relative_to(folder)) for name in card_names(config, stem) for path in sorted(folder.glob(name))]
     if taken:
         yield Problem(
             "saving.destination", f"{taken[0]} is there already; choose another name or place, or allow replacing"
         )
+
+
+def card_names(config: LoraConfig, stem: str) -> list[str]:
+    """The model card's files, with an asterisk for the pictures' numbers; none where no card is written."""
+    return [CARD, f"{CARD_PICTURES}/{glob.escape(stem)}_*.png"] if config.metadata.model_card else []
 
 
 def _is_ours(config: LoraConfig, name: str, stem: str) -> bool:

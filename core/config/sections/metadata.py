@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from core.settings import Settings, setting
 
-COVER_OFF, COVER_LAST = "off", "last sample"
+OFF, LAST_SAMPLE = "off", "last sample"
 
 
 class Metadata(Settings):
     """What the LoRA's file tells of itself, and the model card beside it."""
+
+    COVERS: ClassVar[tuple[str, ...]] = (OFF, LAST_SAMPLE)
 
     title: str = setting(
         "", "Title", "Shown by programs and sites. Empty: the file's name.", affects="files", also=("metadata_title",)
@@ -49,11 +51,11 @@ class Metadata(Settings):
         "", "Comment", "A note of your own.", affects="files", level="advanced", also=("training_comment",)
     )
     cover: str = setting(
-        COVER_OFF,
+        OFF,
         "Cover picture",
         "Kept small inside the file, for programs that show one: `off`, `last sample` (the first one of the latest "
         "samples), or the path of a picture.",
-        choices=(COVER_OFF, COVER_LAST),
+        choices=(OFF, LAST_SAMPLE),
         affects="files",
         level="advanced",
         also=("metadata_thumbnail",),
