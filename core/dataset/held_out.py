@@ -9,6 +9,9 @@ from core.dataset.draws import uniform_for
 from core.dataset.manifest import Entry
 from core.dataset.settings import Concept
 
+MOST = 0.9
+"""The largest share that can be held out."""
+
 
 def held_out(entries: Sequence[Entry], concepts: Sequence[Concept], share: float, seed: int) -> frozenset[int]:
     """The indices of the entries that are held out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from core.dataset.held_out import MOST
 from core.errors import Problem
 from core.settings import Settings, setting
 from core.settings.cadence import EXAMPLES, cadence_problems
@@ -17,7 +18,7 @@ class Validation(Settings):
         "Share held out",
         "So much of each standard concept's pictures is not learned but only measured: 0.1 is every tenth.",
         ge=0,
-        le=0.9,
+        le=MOST,
         also=("validation_split",),
     )
     every: str = setting(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.dataset import held_out
 from core.dataset.kohya.keys import DATASET_KEYS, Key
 from core.dataset.kohya.values import Account, Value, shown
 from core.dataset.settings import Buckets, Concept
@@ -31,6 +32,8 @@ class Sizes:
         for key in DATASET_KEYS:
             if key.choose:
                 self._choose(key)
+        if not self.settings["validation.share"]:
+            del self.settings["validation.share"]
         for values in datasets:
             account.use(values["enable_bucket"].place)
             account.use(values["resolution"].place)
@@ -132,6 +135,8 @@ class Sizes:
         buckets, problems = validate(Buckets, own)
         if self.settings["training.train_batch_size"] < 1:
             self._account.problem(self._places["training.train_batch_size"], "must be at least 1")
+        if not 0 <= self.settings.get("validation.share", 0) <= held_out.MOST:
+            self._account.problem(self._places["validation.share"], f"must be from 0 to {held_out.MOST}")
         for problem in problems:
             self._account.problem(self._places.get(problem.path) or problem.path, problem.message)
         self._buckets = buckets or Buckets()

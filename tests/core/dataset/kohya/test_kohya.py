@@ -306,7 +306,7 @@ def test_keys_that_count_nowhere_say_why(folders: Path) -> None:
         resolution = 512
         batch_size = 1
         network_multiplier = 1.0
-        validation_split = 0.1
+        validation_seed = 5
         [[datasets.subsets]]
         image_dir = "cat"
         metadata_file = "cat.json"
@@ -327,11 +327,20 @@ def test_keys_that_count_nowhere_say_why(folders: Path) -> None:
     assert "captions beside pictures" in why["general.caption_extension"]
     assert "[general] and [[datasets]] alone" in why["datasets.0.subsets.0.resolution"]
     assert why["datasets.0.subsets.0.is_reg"] == "It counts only for subsets with captions beside pictures."
-    assert "kind validation" in why["datasets.0.validation_split"]
+    assert "validation.seed" in why["datasets.0.validation_seed"]
     assert "datasets.0.subsets.0.face_crop_aug_range" in why
     assert "datasets.0.network_multiplier" in found.used
     assert "captions beside pictures" in why["datasets.0.subsets.0.cache_info"]
     assert found.concepts[0].kind == "standard" and found.concepts[0].text.keep_tags == 2
+
+
+def test_a_share_is_held_out(folders: Path) -> None:
+    (folders / "cat/0.caption").write_text("a cat")
+    text = "[[datasets]]\nvalidation_split = {}\n[[datasets.subsets]]\nimage_dir = 'cat'"
+    assert imported(folders, text.format(0.2)).settings["validation.share"] == 0.2
+    assert "validation.share" not in imported(folders, text.format(0)).settings
+    with pytest.raises(SettingsError, match=r"validation_split: must be from 0 to 0\.9"):
+        imported(folders, text.format(0.95))
 
 
 def test_what_is_not_given_is_told(folders: Path) -> None:
@@ -735,7 +744,7 @@ def test_the_table_names_what_there_is(key: Key) -> None:
     default = to_data(LoraConfig())
     for path in key.ours:
         place: Any = default
-        whole = path if path.split(".")[0] in ("buckets", "training", "concepts") else f"concepts.{path}"
+        whole = path if path.split(".")[0] in ("buckets", "training", "concepts", "validation") else f"concepts.{path}"
         for name in whole.split("."):
             place = place[0] if isinstance(place, list) else place
             assert name in place, path
