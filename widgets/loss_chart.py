@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from core.training.events import Validated
 from widgets.plot import COLOURS, HEIGHT, MOST_POINTS, Frame, empty, evenly, reach, step_labels
@@ -46,10 +46,10 @@ class LossCurve:
             self.add(old_step, loss)
         self.validated = validated
 
-    def svg(self, total_steps: int, marks: Mapping[int, str] | None = None) -> str:
+    def svg(self, total_steps: int, saved: Collection[int] = (), chosen: int | None = None) -> str:
         """The drawing. Its right edge is a third ahead of the last step, and at most at `total_steps`.
 
-        marks: step -> what is said of it, plain text.
+        saved: steps after which there is a file; they have a dot. chosen: the one that is marked.
         """
         if not self.steps:
             return empty("No step yet.")
@@ -60,10 +60,16 @@ class LossCurve:
         raw, smooth = [self.losses[index] for index in picked], [self.smooth[index] for index in picked]
         frame = Frame((0, last), reach(raw))
         inside = frame.axes(step_labels(last)) + frame.line("raw", steps, raw) + frame.line("smooth", steps, smooth)
+        inside += "".join(
+            frame.dot("saved", step, loss, f"saved after step {step:,}", radius=4.5)
+            for step, loss in zip(self.steps, self.smooth, strict=True)
+            if step in saved
+        )
         inside += frame.dot("end", steps[-1], smooth[-1])
         if self.validated:
             inside += self._validation(last, height)
-        inside += "".join(frame.mark(step, words) for step, words in (marks or {}).items())
+        if chosen is not None:
+            inside += Frame((0, last), (0, 1), height).mark(chosen)
         title = f"Loss: {self.smooth[-1]:.4g} on average at step {self.steps[-1]:,}"
         legend = {"raw": "each step", "smooth": "smoothed"}
         return Frame((0, last), (0, 1), height).drawing(title, inside, legend)

@@ -54,13 +54,10 @@ class Frame:
         told = f"<title>{escape(title)}</title>" if title else ""
         return f'<circle class="{name}" cx="{self.at_x(x):.1f}" cy="{self.at_y(y):.1f}" r="{radius}">{told}</circle>'
 
-    def mark(self, x: float, words: str = "") -> str:
-        """An upright line over the whole height, with words (plain text) at its foot."""
-        at = self.at_x(x)
-        anchor, gap = ("end", -5) if at > WIDTH * 0.75 else ("start", 5)
-        line = f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{self.top}" y2="{self.height - BOTTOM}"/>'
-        text = f'<text x="{at + gap:.1f}" y="{self.height - BOTTOM - 6}" text-anchor="{anchor}">{escape(words)}</text>'
-        return line + (text if words else "")
+    def mark(self, x: float) -> str:
+        """An upright line over the whole height."""
+        at = f"{self.at_x(x):.1f}"
+        return f'<line class="mark" x1="{at}" x2="{at}" y1="{self.top}" y2="{self.height - BOTTOM}"/>'
 
     def axes(self, labels: Mapping[float, str]) -> str:
         """Lines at round values of y, and words along x: value -> its label."""

@@ -12,6 +12,7 @@ import ipywidgets as ipw
 from core.manager.training_executor import Job
 from core.training.events import Event, Failed, Finished, Sampled, Stopped, side_by_side
 from widgets.loss_chart import mean_of
+from widgets.plot import short
 from widgets.run_progress import Progress
 from widgets.thumbnails import grid
 from widgets.wording import duration, error_note, file_size, note
@@ -133,7 +134,7 @@ def figures(progress: Progress) -> str:
         "Epoch": f"{step.epoch} / {started.epochs}",
         "Loss (smoothed)": f"{progress.curve.smooth[-1]:.4f}",
         "Validation": _validation(progress),
-        "Learning rate": " / ".join(f"{rate:.2e}" if rate else "0" for rate in rates[:2]),
+        "Learning rate": " / ".join(short(rate) for rate in rates[:2]),
         "Images per second": f"{step.images_per_second:.2f}",
         "Time left": duration(step.seconds_left) if not progress.ending else "done",
         "Memory": file_size(step.memory or step.host_memory) if step.memory or step.host_memory else "",

@@ -13,7 +13,7 @@ from core.settings.bases import ScheduleConfig
 from core.settings.bases.schedule import RunLength
 from core.settings.duration import steps_of
 from widgets.plot import COLOURS, Frame, evenly, short, step_labels
-from widgets.wording import note
+from widgets.wording import counted, note
 
 NOMINAL = 1000
 """Steps of the drawing where the run's aren't known yet."""
@@ -96,7 +96,7 @@ def _drawing(schedule: ScheduleConfig, lines: list[Rates], length: RunLength, kn
     ]
     highest = max((max(curve) for curve in curves), default=0.0) or 1.0
     frame = Frame((0, max(1, length.steps)), (0.0, highest * 1.05))
-    count = f"{length.steps:,} step{'' if length.steps == 1 else 's'}"
+    count = counted(length.steps, "step")
     title = f"Learning rate over the run's {count}" if known else f"Learning rate, drawn for {count}"
     inside = frame.axes(step_labels(length.steps))
     warmup = schedule.warmup(length.steps)

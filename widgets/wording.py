@@ -30,6 +30,11 @@ def one_of(title: str) -> str:
     return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"
 
 
+def counted(count: int, what: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = max(0, round(seconds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from html import escape
 
 import ipywidgets as ipw
@@ -10,53 +10,74 @@ import ipywidgets as ipw
 from core.config.lora import LoraConfig
 from core.errors import OchreError, Problem, SettingsError
 from core.training.planning import TrainingPlan
+from widgets.background import Background
 from widgets.field import replacement_button
 from widgets.panels.lora_trainer.draft import Draft
-from widgets.report import Report, Work
-from widgets.wording import facts, note
+from widgets.schedule_plot import learners_of, schedule_plot
+from widgets.wording import counted, error_note, facts, note
 
 LINES_SHOWN = 12
 
 
 class CheckStep:
-    """The list of problems, each with the click that solves it, and the plan."""
+    """The list of problems, each with the click that solves it; or the plan, and how the rates go."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+        self._background = Background()
         self.problems = ipw.VBox()
-        self.report = Report()
+        self.report = ipw.HTML()
         self._again = ipw.Button(description="Check again", icon="refresh")
-        self._again.on_click(lambda _: self._check(self._show_later))
+        self._again.on_click(lambda _: self._check_later())
 
     def show(self) -> list[ipw.Widget]:
         """Check, and show what was found."""
-        self._check(self.report.show)
-        return [self.problems, self.report.widget, self._again]
+        self._background.forget()
+        if config := self._checked():
+            self._tell(config, self._planned(config))
+        return [self.problems, self.report, self._again]
 
-    def _show_later(self, work: Work) -> None:
-        self.report.show_later(work, "Looking at the pictures and counting the steps ...")
+    def _check_later(self) -> None:
+        """Check; look at the pictures on a thread."""
+        self._background.forget()
+        if config := self._checked():
+            self.report.value = '<div class="ochre-help">Looking at the pictures and counting the steps ...</div>'
+            self._background.do(lambda: self._planned(config), lambda found: self._tell(config, found))
 
-    def _check(self, show: Callable[[Work], None]) -> None:
+    def _checked(self) -> LoraConfig | None:
+        """The config; None, and its problems are shown, if it has any."""
         config, problems = self._draft.check()
-        self.problems.children = tuple(self._row(problem) for problem in problems)
-        if config is None or problems:
-            count = "One thing stands" if len(problems) == 1 else f"{len(problems)} things stand"
-            show(lambda: note(f"{count} in the way.", "Each is marked beside its setting, too.", "bad"))
-            return
-        show(lambda: self._planned(config))
+        self._list(problems)
+        return None if problems else config
 
-    def _planned(self, config: LoraConfig) -> str:
+    def _planned(self, config: LoraConfig) -> TrainingPlan | OchreError:
         try:
-            return describe(self._draft.executor.plan(config))
-        except SettingsError as error:
-            raise OchreError("The run can't start.", "\n".join(self._line(one) for one in error.problems)) from error
+            return self._draft.executor.plan(config)
+        except OchreError as error:
+            return error
+
+    def _tell(self, config: LoraConfig, found: TrainingPlan | OchreError) -> None:
+        if isinstance(found, TrainingPlan):
+            learners = learners_of(config, self._draft.rates(config), found.length)
+            self.report.value = describe(found) + schedule_plot(config, learners, found.length)
+        elif isinstance(found, SettingsError):  # what shows only when the steps are counted
+            self._draft.form.show(found.problems)
+            self._list(found.problems)
+        else:
+            self.report.value = error_note(found)
+
+    def _list(self, problems: Sequence[Problem]) -> None:
+        self.problems.children = tuple(self._row(problem) for problem in problems)
+        count = "One thing stands" if len(problems) == 1 else f"{len(problems)} things stand"
+        stands = note(f"{count} in the way.", "Each is marked beside its setting, too.", "bad")
+        self.report.value = stands if problems else ""
 
     def _row(self, problem: Problem) -> ipw.Widget:
         line = ipw.HTML(f'<div class="ochre-problem" role="alert">{escape(self._line(problem))}</div>')
         if not problem.replacement:
             return line
         button = replacement_button(problem, self._draft.form.replace)
-        button.on_click(lambda _: self._check(self._show_later))
+        button.on_click(lambda _: self._check_later())
         return ipw.VBox([line, button], _dom_classes=("ochre-solvable",))
 
     def _line(self, problem: Problem) -> str:
@@ -73,11 +94,12 @@ def describe(plan: TrainingPlan) -> str:
         pictures.append(f"{plan.per_epoch} shown in each epoch")
     if plan.held_out:
         pictures.append(f"{plan.held_out} held out to measure with")
-    about = "" if plan.total_steps == plan.epochs * plan.steps_per_epoch else "about "
+    epochs = plan.length.epochs
+    about = "" if plan.total_steps == epochs * plan.steps_per_epoch else "about "
     shown = {
         "Pictures": ", ".join(pictures),
         "Sizes": ", ".join(f"{size}: {count}" for size, count in plan.buckets.items()),
-        "Steps": f"{plan.total_steps} in {plan.epochs} epochs, {about}{plan.steps_per_epoch} in each",
+        "Steps": f"{plan.total_steps:,} in {counted(epochs, 'epoch')}, {about}{plan.steps_per_epoch:,} in each",
         "Workspace": plan.workspace or "a new folder under workspaces/, named by date and name",
         "Writes": ", ".join(plan.writes[:4]) + (f" and {len(plan.writes) - 4} more" if len(plan.writes) > 4 else ""),
     }
