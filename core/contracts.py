@@ -145,7 +145,8 @@ class Batch:
     encoded: one per sample, for text parts that don't train; captions are there for those that do.
     weights: B, a factor on each sample's loss. samples: their numbers within the run, from which noise is drawn.
     kinds: each sample's concept's: standard, regularisation, prior_prediction or validation.
-    mask: B 1 h w, a factor on each latent pixel's squared error; None: all count alike.
+    mask: B 1 h w, a factor on each latent pixel's error; None: all count alike.
+    held: B 1 h w, a factor on each latent pixel's difference from what the model said before training; None: none.
     controls: what the denoiser is shown besides; see `Model.inpainting`.
     """
 
@@ -159,6 +160,7 @@ class Batch:
     samples: list[int]
     mask: Tensor | None = None
     controls: dict[str, Tensor] = field(default_factory=dict)
+    held: Tensor | None = None
 
     def only(self, places: Sequence[int]) -> Batch:
         """The samples at some places."""
@@ -174,6 +176,7 @@ class Batch:
             samples=[self.samples[place] for place in picked],
             mask=None if self.mask is None else self.mask[picked],
             controls={name: tensor[picked] for name, tensor in self.controls.items()},
+            held=None if self.held is None else self.held[picked],
         )
 
 

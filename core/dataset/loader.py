@@ -17,7 +17,7 @@ from core.contracts import Batch, Part
 from core.dataset.batches import Draw, Plan
 from core.dataset.cache import Cache, Kind
 from core.dataset.encoders import ImageEncoder, TextEncoder, encode_captions, encode_pictures
-from core.dataset.masks import inpainting_controls, loss_mask
+from core.dataset.masks import held_mask, inpainting_controls, loss_mask
 from core.dataset.pictures import framing
 from core.dataset.pixels import Pixels, read_pixels
 from core.dataset.validation import validation_batches
@@ -160,6 +160,7 @@ class Loader:
             torch.stack([one["latents"] for one in pictures]).float(),
             [one.get("mask") for one in pictures],
         )
+        settings = [one.image for one in shown]
         counting = [mask if draw.masked else None for mask, draw in zip(masks, draws, strict=True)]
         concepts = [self.plan.concepts[one.entry.concept] for one in shown]
         weights = [
@@ -175,7 +176,8 @@ class Loader:
             names=[one.entry.name for one in shown],
             kinds=[concept.kind for concept in concepts],
             samples=[draw.sample for draw in draws],
-            mask=loss_mask(counting, [one.image for one in shown], latents),
+            mask=loss_mask(counting, settings, latents),
+            held=held_mask(counting, settings, latents),
             controls=inpainting_controls(masks, [one["conditioning"] for one in pictures]) if images.inpainting else {},
         )
 

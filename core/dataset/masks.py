@@ -29,6 +29,26 @@ def loss_factor(mask: Tensor, image: ConceptImage) -> Tensor:
     return factor / mean if image.normalize_masked_area_loss and mean > 0 else factor
 
 
+def held_factor(mask: Tensor, image: ConceptImage) -> Tensor:
+    """The factor on each latent pixel's difference from what the model said before training, 1 h w.
+
+    What `loss_factor` leaves of 1, times `masked_prior_preservation_weight`, and divided by its own mean as that is;
+    as OneTrainer has it.
+    """
+    rest = (1 - image.unmasked_weight) * (1 - mask.float())
+    mean = rest.mean()
+    if image.normalize_masked_area_loss and mean > 0:
+        rest = rest / mean
+    return image.masked_prior_preservation_weight * rest
+
+
+def held_mask(masks: Sequence[Tensor | None], images: Sequence[ConceptImage], latents: Tensor) -> Tensor | None:
+    """`Batch.held` (B 1 h w, fp32) for latents (B C h w): zeros for each sample without a mask; None if all are."""
+    none = torch.zeros(1, *latents.shape[-2:])
+    held = [none if mask is None else held_factor(mask, image) for mask, image in zip(masks, images, strict=True)]
+    return torch.stack(held) if any(factor.any() for factor in held) else None
+
+
 def loss_mask(masks: Sequence[Tensor | None], images: Sequence[ConceptImage], latents: Tensor) -> Tensor | None:
     """`Batch.mask` (B 1 h w, fp32) for latents (B C h w): ones for each sample without a mask; None if all are."""
     if all(mask is None for mask in masks):

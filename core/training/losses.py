@@ -35,15 +35,32 @@ def sample_losses(run: Run, batch: Batch) -> Tensor:
         run.network.before_step(objective.level(times))
         prediction = run.family.predict(run.model, noisy, times, conditions)
     target = objective.target(clean, noise, times)
-    if held := [place for place, kind in enumerate(batch.kinds) if kind == PRIOR]:
-        places = sent(torch.tensor(held), run.device)
-        prior = prior_prediction(run, batch.only(held), noisy[places], times[places])
-        target = target.float().index_copy(0, places, prior)
-    errors = weighted_errors(run.config.losses, prediction.float(), target.float(), objective, times)
-    losses = means(errors, batch.mask)
+    prediction, target = prediction.float(), target.float()
+    prior = prior_predictions(run, batch, noisy, times)
+    whole = [place for place, kind in enumerate(batch.kinds) if kind == PRIOR]
+    if prior is not None and whole:
+        places = sent(torch.tensor(whole), run.device)
+        target = target.index_copy(0, places, prior[places])
+    losses = means(weighted_errors(run.config.losses, prediction, target, objective, times), batch.mask)
+    if prior is not None and batch.held is not None:
+        losses = losses + means(weighted_errors(run.config.losses, prediction, prior, objective, times), batch.held)
     for weighting in run.config.weightings:
         losses = losses * weighting.weights(objective, times)
     return losses
+
+
+def prior_predictions(run: Run, batch: Batch, noisy: Tensor, times: Tensor) -> Tensor | None:
+    """What the model says without the network, B C h w, fp32; 0 for samples that don't need it, None if none does."""
+    needed = [
+        place
+        for place, kind in enumerate(batch.kinds)
+        if kind == PRIOR or (batch.held is not None and bool(batch.held[place].any()))
+    ]
+    if not needed:
+        return None
+    places = sent(torch.tensor(needed), run.device)
+    said = prior_prediction(run, batch.only(needed), noisy[places], times[places])
+    return torch.zeros(noisy.shape, device=noisy.device).index_copy(0, places, said)
 
 
 def prior_prediction(run: Run, batch: Batch, noisy: Tensor, times: Tensor) -> Tensor:

@@ -98,6 +98,16 @@ class ConceptImage(Settings):
         level="advanced",
         shown_if={"mask": ["file", "alpha"]},
     )
+    masked_prior_preservation_weight: float = setting(
+        0.0,
+        "Hold outside the mask",
+        "How strongly the model is held, outside the mask, to what it said before training; that costs a second "
+        "prediction. 0: not at all.",
+        ge=0,
+        le=100,
+        level="advanced",
+        shown_if={"mask": ["file", "alpha"]},
+    )
     conditioning: bool = setting(
         False,
         "Conditioning pictures",

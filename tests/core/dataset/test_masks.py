@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.dataset.masks import at_latent_size, cut_out, inpainting_controls, loss_factor, loss_mask
+from core.dataset.masks import (
+    at_latent_size,
+    cut_out,
+    held_factor,
+    held_mask,
+    inpainting_controls,
+    loss_factor,
+    loss_mask,
+)
 from core.dataset.pixels import Pixels
 from core.dataset.settings import ConceptImage
 
@@ -64,3 +72,29 @@ def test_the_controls_of_a_batch() -> None:
     controls = inpainting_controls([None, mask], shown)
     assert controls["mask"].tolist() == [[[[1, 1, 1], [1, 1, 1]]], [[[0, 0, 1], [1, 0, 1]]]]
     assert torch.equal(controls["masked_latents"], torch.stack(shown))
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_what_is_held_is_what_the_mask_leaves(normalised: bool) -> None:
+    """OneTrainer's masked prior preservation, written out."""
+    mask = torch.rand(1, 5, 3, generator=torch.Generator().manual_seed(0))
+    image = ConceptImage(
+        mask="file",
+        unmasked_weight=0.2,
+        masked_prior_preservation_weight=3.0,
+        normalize_masked_area_loss=normalised,
+    )
+    rest = [1 - (0.2 + 0.8 * value) for value in mask.flatten().double().tolist()]
+    divided = sum(rest) / len(rest) if normalised else 1.0
+    expected = torch.tensor([3 * value / divided for value in rest], dtype=torch.float64).reshape(1, 5, 3)
+    torch.testing.assert_close(held_factor(mask, image).double(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_nothing_is_held_without_a_mask_or_its_weight() -> None:
+    latents, mask = torch.zeros(2, 4, 5, 3), torch.zeros(1, 5, 3)
+    holding, not_holding = ConceptImage(masked_prior_preservation_weight=1.0), ConceptImage()
+    assert held_mask([None, None], [holding] * 2, latents) is None
+    assert held_mask([mask, mask], [not_holding] * 2, latents) is None
+    found = held_mask([mask, None], [holding] * 2, latents)
+    assert found is not None and found.shape == (2, 1, 5, 3)
+    assert found[0].eq(0.9).all() and not found[1].any()

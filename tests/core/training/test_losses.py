@@ -80,6 +80,32 @@ def test_a_perturbation_is_shown_but_not_asked_for(with_settings: WithSettings) 
     assert torch.equal(target, draw_noise(with_settings(), batch, times).double())
 
 
+def test_outside_a_mask_the_model_is_held_to_what_it_said(with_settings: WithSettings) -> None:
+    run = with_settings({"losses": [{"name": "l1"}]})
+    batch = run.batches.batch(0, 0, 0)
+    prediction, target, _ = parts_of(run, batch)  # the network has changed nothing yet
+    held = torch.zeros(2, 1, *batch.latents.shape[-2:])
+    held[1, :, :3] = 0.7
+    batch.held, batch.mask = held, 1 - held
+    ups = [parameter for parameter in run.parameters if not parameter.any()]
+    calls: list[int] = []
+    watch = run.model.parts["denoiser"].register_forward_hook(lambda module, given, said: calls.append(len(given[0])))
+    try:
+        for up in ups:
+            up.data.fill_(0.3)
+        after, _, _ = parts_of(run, batch)
+        calls.clear()
+        losses = sample_losses(run, batch).detach().double()
+    finally:
+        watch.remove()
+        for up in ups:
+            up.data.zero_()
+    assert calls == [2, 1], "only the sample that has something to hold is looked at twice"
+    assert not torch.allclose(after, prediction)
+    errors = (after - target).abs() * (1 - held) + (after - prediction).abs() * held
+    torch.testing.assert_close(losses, errors.flatten(1).mean(1), rtol=1e-4, atol=1e-7)
+
+
 # -- flow models
 
 
