@@ -77,7 +77,7 @@ def check_interpolation(name: str, value: float) -> Iterator[Problem]:
 
 
 @cache
-def keeping_weights(cls: type[Optimizer]) -> Any:
+def keeping_weights(cls: Any) -> Any:
     """A class that is `cls`, but whose weights come back from `eval()` bit for bit.
 
     The library computes y from x again, whose last digits then differ: to save, or to draw a sample, would change what

@@ -23,7 +23,7 @@ STEPS = 10
 ALLOWED = 0.05
 """How far apart the weights may be after the trial's steps, as a share of the way that they went.
 
-8-bit state has seven binary digits at most; ten steps were seen up to 0.02 apart. Other steps are 1 apart or more.
+8-bit state has seven binary digits at most; ten steps were seen up to 0.011 apart. Wrong steps are 1 apart or more.
 """
 
 
@@ -37,7 +37,7 @@ def try_out(cls: type[OptimizerConfig], device: str) -> Iterator[Finding]:
             yield finding
             if not finding.passed:
                 return
-        yield from _steps(cls(), device)
+        yield from _steps(cls(), device)  # type: ignore[call-arg]
     except BROKEN as error:
         yield Finding(str(error).strip() or type(error).__name__, False)
 
@@ -49,18 +49,20 @@ def _steps(config: OptimizerConfig, device: str) -> Iterator[Finding]:
         yield Finding(f"its steps lead nowhere: after {STEPS} the weights moved by {moved:g}", False)
         return
     like = config.like()
-    if like is None:
+    if like is None and device == "cpu":
         yield Finding(f"{STEPS} steps move the weights by {moved:.2g} on average")
         yield Finding(f"its state takes {state_bytes(optimizer):.2f} bytes for each weight")
         return
-    wanted, theirs = _descend(like, device)
-    apart = float((way - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
+    wanted, theirs = _descend(like or config, device if like else "cpu")
+    whose = f"{like.label} in fp32" if like else "those on a CPU"
+    apart = float((way.cpu() - wanted.cpu()).square().mean().sqrt() / wanted.square().mean().sqrt())
     if not apart < ALLOWED:
-        yield Finding(f"its steps are not those of {like.label} in fp32: {apart:.0%} apart after {STEPS}", False)
+        yield Finding(f"its steps don't agree with {whose}: {apart:.0%} apart after {STEPS}", False)
         return
-    yield Finding(f"{STEPS} steps agree with {like.label} in fp32: {apart:.1%} apart")
+    yield Finding(f"{STEPS} steps agree with {whose}: {apart:.1%} apart")
     own, full = state_bytes(optimizer), state_bytes(theirs)
-    yield Finding(f"its state takes {own:.2f} bytes for each weight instead of {full:.2f}: {1 - own / full:.0%} less")
+    less = f" instead of {full:.2f}: {1 - own / full:.0%} less" if own < 0.99 * full else ""
+    yield Finding(f"its state takes {own:.2f} bytes for each weight{less}")
 
 
 def _descend(config: OptimizerConfig, device: str) -> tuple[Tensor, Optimizer]:

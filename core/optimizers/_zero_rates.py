@@ -8,15 +8,12 @@ Adafactor with momentum remembers steps, not gradients, and with a rate of its o
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
+from typing import Any
 
 
 @cache
-def leaving_out_zero_rates(cls: type[Optimizer]) -> type[Optimizer]:
-    """A class that is `cls`, but that takes its steps with those groups alone whose rate isn't 0."""
+def leaving_out_zero_rates(cls: Any) -> Any:
+    """A class that is `cls`, an optimizer's, but that takes its steps with those groups alone whose rate isn't 0."""
 
     class LeavingOut(cls):
         def step(self, closure: Any = None) -> Any:
@@ -32,7 +29,7 @@ def leaving_out_zero_rates(cls: type[Optimizer]) -> type[Optimizer]:
     return named_as(LeavingOut, cls)
 
 
-def named_as(cls: type[Optimizer], original: type[Optimizer]) -> type[Optimizer]:
+def named_as(cls: type, original: type) -> type:
     """Give a class the name of the library's, which is what a LoRA's metadata tell."""
     cls.__name__, cls.__qualname__, cls.__module__ = original.__name__, original.__qualname__, original.__module__
     return cls

@@ -14,9 +14,7 @@ from core.optimizers.dadapt_adam import DAdaptAdam
 from core.optimizers.dadapt_lion import DAdaptLion
 from core.registry import registry
 
-OURS: dict[str, type[DAdaptation]] = {
-    name: cls for name, cls in registry("optimizers").all().items() if issubclass(cls, DAdaptation)
-}
+OURS: dict[str, Any] = {name: cls for name, cls in registry("optimizers").all().items() if issubclass(cls, DAdaptation)}
 
 
 def _group(*shape: int, rate: float = 1.0) -> dict[str, Any]:

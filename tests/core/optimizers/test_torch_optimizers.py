@@ -172,7 +172,8 @@ def test_every_argument_of_torch_is_a_setting_or_only_changes_how_it_is_computed
 def test_the_defaults_are_torchs(config: OptimizerConfig) -> None:
     groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.1}]
     ours = config.build(groups).param_groups[0]
-    theirs = type(config.build(groups))(groups).param_groups[0]
+    cls: Any = type(config.build(groups))
+    theirs = cls(groups).param_groups[0]
     assert {key: value for key, value in ours.items() if key not in ("params", "fused")} == {
         key: value for key, value in theirs.items() if key not in ("params", "fused")
     }
