@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from core.config.lora import LoraConfig
-from core.config.toml_file import read_config, to_data
+from core.config.toml_file import to_data
 from core.contracts import PreviewRequest
 from core.errors import SettingsError
 from core.manager.training_executor import Job, TrainingExecutor
@@ -20,8 +20,7 @@ from core.settings.checks import load, validate
 from core.training.events import Event, Finished, Message, Sampled, side_by_side
 from core.training.previews import draw_samples, frozen_previews, infotext, previews_of
 from core.training.run_folder import RunFolder, State
-from core.training.session import fresh_process
-from core.training.setup import Run, set_up
+from core.training.setup import Run
 
 Train = Callable[..., tuple[Job, Event | None]]
 MakeRun = Callable[..., Run]
@@ -34,26 +33,6 @@ def config_of(**sampling: Any) -> LoraConfig:
         LoraConfig,
         {"base": {"source": "x"}, "concepts": concepts, "buckets": {"resolution": "512"}, "sampling": sampling},
     )
-
-
-@pytest.fixture
-def make_run(run_toml: Callable[..., Path], tmp_path: Path) -> Iterator[MakeRun]:
-    """Runs that are set up and haven't begun; what they tell is in `run.told`."""
-    made: list[Run] = []
-
-    def make(changes: Mapping[str, Any] | None = None, family: str = "sd15") -> Run:
-        folder = RunFolder(tmp_path / f"run-{len(made)}")
-        folder.path.mkdir()
-        told: list[Event] = []
-        run = set_up(read_config(LoraConfig, run_toml(family, changes)), folder, told.append)
-        run.told = told  # type: ignore[attr-defined]
-        made.append(run)
-        return run
-
-    with fresh_process():
-        yield make
-        for run in made:
-            run.batches.close()
 
 
 def told(run: Run, kind: type[Event]) -> list[Any]:
