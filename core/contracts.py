@@ -270,6 +270,11 @@ class Family(ABC):
     def lora_name(self, model: Model, part: Part, module_path: str) -> str:
         """The name that kohya and the programs after it give a module: `lora_unet_...`."""
 
+    @classmethod
+    def knows_word(cls, word: str) -> bool:
+        """Whether a text encoder of this family knows a word already, as far as it can be told without the model."""
+        return False
+
     @abstractmethod
     def tiny(self, variant: str = "base") -> Model:
         """A real model of this family with few random weights, built offline."""

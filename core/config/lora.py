@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 from core.config import sections
@@ -105,6 +105,13 @@ class LoraConfig(Settings):
         for problem in self.optimizer.check_rates(rates | words):
             yield problem.moved({f"parts.{word}.learning_rate": f"{word}.learning_rate" for word in words})
 
+    def check_words(self, knows: Callable[[str], bool]) -> Iterator[Problem]:
+        """A problem for each embedding whose word isn't new. knows: whether the base knows a word."""
+        for index, network in enumerate(self.networks):
+            if isinstance(network, Embedding) and knows(network.token):
+                message = f"the base model knows the word {network.token} already; choose another, that means nothing"
+                yield Problem(f"networks.{index}.token", message)
+
     def check_objective(
         self, kind: str, prediction: str | None = None, ends_in_noise: bool | None = None
     ) -> Iterator[Problem]:
@@ -129,6 +136,7 @@ class LoraConfig(Settings):
         yield from self._check_stops()
         yield from self._check_stepping()
         yield from self._check_average()
+        yield from self._check_weight_dtype()
         yield from self._check_one_rate()
         yield from self.schedule.check_optimizer(self.optimizer)
         yield from self._check_networks()
@@ -170,6 +178,14 @@ class LoraConfig(Settings):
         if self.ema.is_on and self.optimizer.averages_weights():
             message = f"{self.optimizer.label} (optimizer.name) averages the weights by itself; switch it off"
             yield Problem("ema.where", message, {"ema.where": "off"})
+
+    def _check_weight_dtype(self) -> Iterator[Problem]:
+        """Schedule-free optimizers move the weights to their average and back, which bf16 would blur each time."""
+        for index, network in enumerate(self.networks):
+            if self.optimizer.averages_weights() and getattr(network, "weight_dtype", "fp32") == "bf16":
+                path = f"networks.{index}.weight_dtype"
+                message = f"{self.optimizer.label} (optimizer.name) averages the weights, which needs fp32"
+                yield Problem(path, message, {path: "fp32"})
 
     def _check_one_rate(self) -> Iterator[Problem]:
         """Optimizers that find the rate find one for all weights."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.contracts import Model, Part
+from core.errors import ModelFileError
 from core.families._prompt_weights import weighted_pieces
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def clip_text(model: Model, part: Part, captions: Sequence[str], layer: int, nor
     count, chunks, length = tokens.ids.shape
     device = next(encoder.parameters()).device
     output: Any = encoder(sent(tokens.ids.view(count * chunks, length), device), output_hidden_states=True)
-    hidden = output.hidden_states[-layer - model.layer_skip.get(part, 0)]
+    hidden = _after(output.hidden_states, layer + model.layer_skip.get(part, 0), part)
     if normed:
         hidden = _final_norm(encoder, hidden)
     hidden = _rejoined(hidden.view(count, chunks, length, -1))
@@ -81,6 +82,17 @@ def _tokens_of(tokenizer: Any, caption: str, model: Model, part: Part) -> tuple[
 def _framed(tokenizer: Any, ids: Sequence[int], inside: int) -> list[int]:
     """A chunk between start and end, padded as the tokenizer pads."""
     return _padded([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id], inside + 2, tokenizer.pad_token_id)
+
+
+def _after(states: Sequence[Tensor], layer: int, part: Part) -> Tensor:
+    """The states after a layer, counted from the end. ModelFileError where there are fewer layers."""
+    layers = len(states) - 1  # the first are those before any layer
+    if layer > layers:
+        raise ModelFileError(
+            f"The text encoder {part} has {layers} layers, and {layer - 1} of them would be left out.",
+            do=f"Lower parts.{part}.layer_skip, or base.clip_skip.",
+        )
+    return states[-layer]
 
 
 def _pooled(encoder: Any, normed: Tensor, ends: Tensor) -> Tensor:

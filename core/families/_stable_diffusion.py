@@ -136,6 +136,12 @@ class StableDiffusion(Family):
         shape = _unet_shape(model.parts[part]) if part == "denoiser" else None
         return kohya_lora_name(part, module_path, self.name, shape)
 
+    @classmethod
+    def knows_word(cls, word: str) -> bool:
+        from core.weights.clip_tokenizer import knows_word
+
+        return knows_word(word)
+
     def tiny(self, variant: str = "base") -> Model:
         from core.families._tiny import build_tiny
 

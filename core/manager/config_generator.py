@@ -152,6 +152,7 @@ def _beyond(family: type[Family], config: LoraConfig) -> Iterator[Problem]:
     told = {problem.path for problem in config.check_parts(("denoiser",))}  # before the family was known
     yield from (problem for problem in config.check_parts(family.trains) if problem.path not in told)
     yield from config.check_objective(family.objective_kind, *_noising(config.base))
+    yield from config.check_words(family.knows_word)
     if config.base.clip_skip > 1 and len(family.text_parts) > 1:  # with several encoders the layers are fixed
         yield Problem("base.clip_skip", f"{family.label} has no CLIP skip; set it to 1", {"base.clip_skip": 1})
 

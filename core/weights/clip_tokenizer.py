@@ -28,6 +28,11 @@ def clip_tokenizer(pad_token: Literal["<|endoftext|>", "!"] = END) -> CLIPTokeni
     return CLIPTokenizer(vocab=dict(vocabulary), merges=pairs, pad_token=pad_token, model_max_length=77)
 
 
+def knows_word(word: str) -> bool:
+    """Whether CLIP has a word of its own for it, in capitals or not. Needs no transformers."""
+    return f"{word.lower()}</w>" in _vocabulary()[0]
+
+
 @cache
 def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Token -> number, and the merges: every byte, every byte that ends a word, every merge, start and end."""
