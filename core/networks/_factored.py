@@ -51,7 +51,8 @@ class Decomposable(Factored):
     tucker: bool = setting(
         False,
         "Tucker decomposition",
-        "Changes convolutions by smaller factors, with their kernel in a third one: fewer weights to train. The file has the usual form.",
+        "Changes convolutions by smaller factors, with their kernel in a third one: fewer weights to train. The file "
+        "has the usual form.",
         level="advanced",
         also=("use_tucker", "use_cp"),
     )

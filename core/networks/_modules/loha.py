@@ -16,8 +16,8 @@ from core.networks._modules.rebuilt import Rebuilt
 class LohaChange(Rebuilt, LohaModule):
     """dW = (alpha / rank) (w1_a w1_b) * (w2_a w2_b), a product of elements (Hyeon-Woo et al. 2022, proposition 2).
 
-    LyCORIS' weights and first values; the file of a Tucker decomposition has the usual form. Not its `get_diff_weight`, which multiplies by the scale twice. Rank dropout is
-    LyCORIS': rows of dW.
+    LyCORIS' weights and first values; the file of a Tucker decomposition has the usual form. Not its
+    `get_diff_weight`, which multiplies by the scale twice. Rank dropout is LyCORIS': rows of dW.
     """
 
     hada_w1_a: Tensor

@@ -17,7 +17,8 @@ class LokrChange(Rebuilt, LokrModule):
 
     LyCORIS' weights, first values and way of never building dW; not its `get_diff_weight`, which multiplies by the
     scale twice. The file of a Tucker decomposition has the usual form, because ComfyUI fails at the other (torch.kron
-    takes no tensor of such strides). With both factors whole there is no rank, and the scale is 1. Rank dropout is LyCORIS': rows of dW.
+    takes no tensor of such strides). With both factors whole there is no rank, and the scale is 1. Rank dropout is
+    LyCORIS': rows of dW.
     """
 
     use_w1: bool

@@ -99,9 +99,15 @@ def disturb(network: Network, size: float = 0.1) -> None:
     """Move every trained weight, as training does."""
     generator = torch.Generator().manual_seed(2)
     for module in network.modules()["denoiser"].values():  # type: ignore[operator]
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                parameter.data += torch.randn(parameter.shape, generator=generator).to(parameter) * size
+        disturb_one(module, size, generator)
+
+
+def disturb_one(module: nn.Module, size: float, generator: torch.Generator | None = None) -> None:
+    """Move the trained weights of one layer."""
+    generator = generator or torch.Generator().manual_seed(2)
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.data += torch.randn(parameter.shape, generator=generator).to(parameter) * size
 
 
 def modules(network: Network) -> dict[str, Any]:
@@ -112,3 +118,11 @@ def modules(network: Network) -> dict[str, Any]:
 def in_training(model: Model) -> Iterator[nn.Module]:
     yield model.parts["denoiser"].train()
     model.parts["denoiser"].eval()
+
+
+def input_of(layer: Any, samples: int) -> Tensor:
+    """A random input of a layer."""
+    if isinstance(layer, nn.Conv2d | nn.GroupNorm):
+        channels = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.num_channels
+        return torch.randn(samples, channels, 7, 5)
+    return torch.randn(samples, 5, layer.in_features if isinstance(layer, nn.Linear) else layer.normalized_shape[0])
