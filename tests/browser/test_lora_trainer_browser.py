@@ -190,6 +190,44 @@ def test_a_wrong_value_stays_and_is_explained(page: Any) -> None:
     page.get_by_text("Must be a whole number").wait_for(state="detached")
 
 
+def section(page: Any, title: str) -> Any:
+    """A section of the settings."""
+    return page.locator(".ochre-section").filter(has=page.locator(".ochre-section-header", has_text=title))
+
+
+def test_the_rates_and_the_times_are_drawn_as_they_are_set(page: Any) -> None:
+    schedule, times = section(page, "Schedule:"), section(page, "Times:")
+    for one, line in ((schedule, "polyline.line-0"), (times, "polyline.smooth")):
+        one.locator(".ochre-section-header").click()
+        one.locator(line).wait_for(state="attached")
+    before = schedule.locator("polyline.line-0").get_attribute("points")
+    schedule.get_by_label("Schedule", exact=True).select_option("REX with restarts")
+    schedule.get_by_label("Bend (d)", exact=True).wait_for()
+    assert schedule.locator("polyline.line-0").get_attribute("points") != before
+    times.get_by_label("Times", exact=True).select_option("Logit-normal")
+    times.get_by_label("Mean", exact=True).wait_for()
+    picture(page, "schedule", ".ochre-section:has(polyline.line-0)")
+    picture(page, "times", ".ochre-section:has(polyline.smooth)")
+    schedule.get_by_label("Schedule", exact=True).select_option("Cosine")
+    times.get_by_label("Times", exact=True).select_option("Uniform")
+
+
+def test_what_is_known_of_an_optimizer_and_a_network_stands_beside_them(page: Any) -> None:
+    optimizer, network = section(page, "Optimizer:"), section(page, "Network")
+    optimizer.locator(".ochre-section-header").click()
+    optimizer.get_by_label("Optimizer", exact=True).select_option("AdamW 8-bit")
+    optimizer.get_by_role("button", name="Test it here").click()
+    optimizer.get_by_text("AdamW 8-bit works here.").wait_for()
+    picture(page, "optimizer", ".ochre-section:has(.ochre-known)")
+    optimizer.get_by_label("Optimizer", exact=True).select_option("AdamW")
+    network.locator(".ochre-section-header").click()
+    network.get_by_label("Kind", exact=True).select_option("LoKr")
+    network.get_by_role("button", name="Also save a plain LoRA").click()
+    network.get_by_text("A plain LoRA is saved beside it").wait_for()
+    picture(page, "network", ".ochre-section:has(.ochre-found)")
+    network.get_by_label("Kind", exact=True).select_option("LoRA")
+
+
 def test_the_run_starts_when_the_cell_is_run(page: Any) -> None:
     select_cell(page, "panel.train()")
     execute(page, "notebook:run-all-below")
