@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from core.training.events import (
     ENDS,
     BackedUp,
+    Deleted,
     Event,
     Message,
     Phase,
@@ -52,6 +54,9 @@ class Progress:
                 self.samples = [*(grid for grid in self.samples if grid.step < event.step), event]
             case Saved():
                 self._say(f"Step {event.step}: saved {event.path}")
+            case Deleted():
+                names = ", ".join(Path(path).name for path in event.paths)
+                self._say(f"Step {event.step}: deleted {names}, as newer files are there")
             case BackedUp():
                 self._say(f"Step {event.step}: backed up")
             case Message():

@@ -45,9 +45,12 @@ def schedule_plot(config: LoraConfig, learners: list[Learner], length: RunLength
     if config.optimizer.keeps_own_rate():
         return note("", f"{config.optimizer.label} sets the learning rate by itself.")
     try:
-        return _drawing(config.schedule, _lines(learners), length, known)
+        drawn = _drawing(config.schedule, _lines(learners), length, known)
     except OchreError as error:  # a class of the user's that can't be used; it is told beside its setting, too
         return note("The schedule can't be drawn.", str(error), "bad")
+    if not config.optimizer.needs_one_rate():
+        return drawn
+    return f'{drawn}<div class="ochre-help">{config.optimizer.label} multiplies this by a factor that it finds.</div>'
 
 
 def learners_of(config: LoraConfig, rates: Mapping[str, float], length: RunLength) -> list[Learner]:

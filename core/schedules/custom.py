@@ -106,7 +106,7 @@ def _needs_measure(path: str) -> bool:
     return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in list(step.parameters.values())[1:])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)  # one for each rate of a run
 def _run_through(path: str, lines: tuple[str, ...], rate: float, length: RunLength, warmup: int) -> tuple[float, ...]:
     """The rate at each step after the warm-up. MachineError for no such class; TrainingError if the class fails."""
     import torch

@@ -1,13 +1,9 @@
-"""The choice of an epoch in a real Chromium: a click on an epoch shows its file and its samples.
-
-With OCHRE_PICTURES set to a folder, a picture for the docs is written there.
-"""
+"""The choice of an epoch in a real Chromium: a click on an epoch shows its file and its samples."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,8 +83,6 @@ def test_the_best_epoch_is_chosen_at_first(page: Any) -> None:
     assert page.locator(".ochre-chart circle.saved").count() == EPOCHS
     assert page.locator(".ochre-chart circle.best").count() == 1
     assert page.get_by_role("button", name="Epoch 4 · 0.1000 ★").get_attribute("class").split().count("mod-active") == 1
-    if folder := os.environ.get("OCHRE_PICTURES"):
-        page.locator(".ochre").last.screenshot(path=f"{folder}/choice_of_epoch.png")
 
 
 def test_a_click_on_an_epoch_shows_its_file_and_its_samples(page: Any) -> None:

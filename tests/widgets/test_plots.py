@@ -100,6 +100,12 @@ def test_an_optimizer_with_a_rate_of_its_own_has_no_drawing() -> None:
     assert "Adafactor sets the learning rate by itself" in schedule_plot(own, [Learner("denoiser", 1e-4)], RUN)
 
 
+def test_an_optimizer_that_finds_a_factor_is_told_to_do_so() -> None:
+    html = schedule_plot(_config(optimizer={"name": "prodigy"}), [Learner("denoiser", 1.0)], RUN)
+    assert "Prodigy multiplies this by a factor that it finds" in html
+    assert "multiplies" not in schedule_plot(_config(), [Learner("denoiser", 1.0)], RUN)
+
+
 def test_a_class_that_cannot_be_used_is_told_in_place_of_the_drawing() -> None:
     config = _config(schedule={"name": "custom", "class_path": "nowhere.<b>", "arguments": []})
     html = schedule_plot(config, [Learner("denoiser", 1e-4)], RUN)

@@ -11,7 +11,19 @@ import pytest
 from PIL import Image
 
 from core.manager.training_executor import Job
-from core.training.events import Failed, Finished, Message, Phase, Sampled, Saved, Started, Step, Stopped, Validated
+from core.training.events import (
+    Deleted,
+    Failed,
+    Finished,
+    Message,
+    Phase,
+    Sampled,
+    Saved,
+    Started,
+    Step,
+    Stopped,
+    Validated,
+)
 from core.training.run_folder import RunFolder
 from widgets.loss_chart import MOST_POINTS, LossCurve
 from widgets.run_progress import Progress
@@ -140,7 +152,23 @@ def test_messages_and_files_are_listed() -> None:
     progress = Progress()
     progress.add(Message(text="a small picture", level="warning"))
     progress.add(Saved(step=4, path="x.safetensors"))
-    assert progress.messages == ["Note: a small picture", "Step 4: saved x.safetensors"]
+    progress.add(Deleted(step=4, paths=["out/a.safetensors", "out/b.safetensors"]))
+    assert progress.messages == [
+        "Note: a small picture",
+        "Step 4: saved x.safetensors",
+        "Step 4: deleted a.safetensors, b.safetensors, as newer files are there",
+    ]
+
+
+def test_what_is_measured_is_told_with_the_best() -> None:
+    progress = Progress()
+    progress.add(Validated(step=4, losses={"a": 0.1, "b": 0.3}, mean=0.15, judged=0.15, best=True))
+    progress.add(Validated(step=8, losses={"a": 0.2, "b": 0.3}, mean=0.25, judged=0.25))
+    assert progress.messages == [
+        "Step 4: validation loss a 0.1000, b 0.3000 (the best so far)",
+        "Step 8: validation loss a 0.2000, b 0.3000",
+    ]
+    assert [event.step for event in progress.curve.validated] == [4, 8]
 
 
 def test_endings_say_what_to_do(tmp_path: Path) -> None:
