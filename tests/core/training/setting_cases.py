@@ -87,6 +87,9 @@ CASES: Mapping[str, Case] = {
     "concepts.0.image.unmasked_weight": Case(0.6, {**MASKED, "concepts.0.image.unmasked_probability": 0.0}),
     "concepts.0.image.unmasked_probability": Case(1.0, MASKED),
     "concepts.0.image.normalize_masked_area_loss": Case(True, {**MASKED, "concepts.0.image.unmasked_probability": 0.0}),
+    "concepts.0.image.masked_prior_preservation_weight": Case(
+        50.0, {**MASKED, "concepts.0.image.unmasked_probability": 0.0}
+    ),
     "concepts.0.image.conditioning": Case(True, family="sd15 inpainting"),
     "concepts.0.image.detail_crops.enabled": Case(False, LARGE),
     "concepts.0.image.detail_crops.tile_resolution": Case(192, LARGE),
