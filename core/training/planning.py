@@ -133,7 +133,7 @@ def held_out_notes(config: LoraConfig, plan: Plan) -> list[str]:
         return []
     return [
         f"{config.concepts[number].name or config.concepts[number].folder}: no picture can be held out to measure "
-        "with, as it has but one that no other concept needs."
+        "with. It has only one, or other concepts learn from them too."
         for number in spared(plan.entries, config.concepts, plan.held_out)
     ]
 

@@ -24,7 +24,8 @@ from core.dataset.manifest import Manifest
 from core.manager.config_generator import ConfigGenerator
 from core.manager.profile_manager import ProfileManager
 from core.settings.checks import load
-from core.training.events import ENDS, Event, Finished, Phase, Sampled, Step, read_events
+from core.training.curves import curves_of
+from core.training.events import ENDS, Event, Finished, Phase, Sampled, Step, Validated, read_events
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +169,20 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
+def assert_same_record(one: Path, other: Path) -> None:
+    """Two workspaces whose runs told the same curves, and left the same files."""
+    curves = [[curves_of(event) for event in read_events(path / "events.jsonl")[0]] for path in (one, other)]
+    assert [without_speed(row) for row in curves[0] if row] == [without_speed(row) for row in curves[1] if row]
+    names = [sorted(path.name for path in folder.glob("output/*")) for folder in (one, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert_equal(*(load_file(folder / "output" / name) for folder in (one, other)))
+
+
+def without_speed(curves: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in curves.items() if not name.startswith(("speed/", "memory/"))}
+
+
 def dtypes_in(state: Any) -> set[torch.dtype]:
     if isinstance(state, torch.Tensor):
         return {state.dtype}
@@ -221,9 +236,13 @@ EVERYTHING_AT_RANDOM: dict[str, Any] = {
     "training": {"epochs": 2, "train_batch_size": 2, "gradient_accumulation_steps": 2},
     "optimizer": {"name": "prodigy"},
     "schedule": {"name": "cosine", "warmup_steps": 3},
-    "noise": {"noise_offset": 0.05},
+    "noise": {"noise_offset": 0.05, "multires_noise_iterations": 2, "ip_noise_gamma": 0.1},
+    "times": {"name": "logit_normal", "strata": 4},
+    "ema": {"where": "cpu", "decay": 0.9, "update_every": 2},
+    "validation": {"share": 0.2, "every": "3 steps", "save_best": True},
+    "logging": {"every_n_steps": 3},
     "sampling": {"prompts": [{"prompt": "{trigger}", "width": 64, "height": 64}], "steps": 1, "every": "1 epoch"},
-    "saving": {"backup_every": "2 steps"},
+    "saving": {"backup_every": "2 steps", "every": "3 steps", "keep_last": 1},
 }
 
 
@@ -231,13 +250,16 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
     server: Server, run_toml: Callable[..., Path], pictures: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(pictures, tmp_path / "masked"))
+    for path in folder.glob("*.png"):  # other pictures than those of the other concepts, so that some can be held out
+        with Image.open(path) as picture:
+            picture.convert("RGB").rotate(180).save(path)
     for name, size in (("0", (128, 128)), ("1", (256, 64))):
         Image.linear_gradient("L").resize(size).save(folder / f"{name}-masklabel.png")
     concept = {**EVERYTHING_AT_RANDOM["concept"], "folder": str(folder)}
     config = run_toml("sd15", {**EVERYTHING_AT_RANDOM, "concept": concept})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     server.train(config, whole)
-    assert_reads_as_one_run(whole, 14, [0, 7, 14])
+    assert_reads_as_one_run(whole, 12, [0, 6, 12])
     (tmp_path / "cache").rename(tmp_path / "cache of the other")
 
     moments: list[Moment] = [
@@ -251,7 +273,7 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
         after(3),
         ("open", ".writing-step-00000004/progress.json"),  # a half-written one beside a whole one
         ("os.remove", "optimizer.pt"),  # the old backup, being deleted
-        ("os.rename", "step-00000014"),  # the last backup
+        ("os.rename", "step-00000012"),  # the last backup
         ("os.rename", "my_lora.safetensors"),  # the result
     ]
     for moment in moments:
@@ -259,7 +281,11 @@ def test_killed_at_many_moments_it_ends_as_if_it_never_had_been(
         assert not (killed / "output" / "my_lora.safetensors").exists()
     server.finish(config, killed)
     assert_same_end(whole, killed)
-    assert_reads_as_one_run(killed, 14, [0, 7, 14])
+    assert_same_record(whole, killed)
+    assert_reads_as_one_run(killed, 12, [0, 6, 12])
+    measured = [event for event in read_events(killed / "events.jsonl")[0] if isinstance(event, Validated)]
+    assert [event.step for event in measured] == [3, 6, 9, 12]
+    assert all(event.losses.keys() == {"balls", "held out"} and event.ema_losses for event in measured)
 
 
 def test_the_demo_with_large_pictures_and_every_change_on_is_killed_too(server: Server, tmp_path: Path) -> None:
