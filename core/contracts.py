@@ -323,6 +323,10 @@ class Network(Protocol):
         """Further files: what is put after the main file's name -> tensors."""
         ...
 
+    def remarks(self) -> list[str]:
+        """What the user should know of the files that `beside` made last."""
+        ...
+
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""
         ...

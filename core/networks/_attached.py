@@ -15,6 +15,7 @@ from core.errors import OchreError
 from core.networks._groups import optimizer_groups
 from core.networks._modules.change import Change
 from core.networks._norms import Limited, is_product, limit_norms
+from core.networks._plain import plain_lora
 from core.networks._rules import Said
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Attached:
         self._adapter = adapter
         self._modules: dict[Part, nn.ModuleDict] = {}
         self._limited: Limited | None = None
+        self._remarks: list[str] = []
         self._targets = {(part, _key(target.path)): target for part, found in targets.items() for target in found}
         for part, layers in targets.items():
             self._modules[part] = self._attach(model.parts[part], layers)
@@ -127,8 +129,22 @@ class Attached:
         return found | (self._limited.curves() if self._limited else {})
 
     def beside(self, lora_name: Callable[[Part, str], str]) -> dict[str, dict[str, Tensor]]:
-        """No further files."""
-        return {}
+        """The plain LoRA of the same effect, if it is wished."""
+        self._remarks = []
+        if not self._adapter.save_plain:
+            return {}
+        changes = (
+            (lora_name(part, _path(key)), module)
+            for part, inside in self._modules.items()
+            for key, module in inside.items()
+        )
+        plain = plain_lora(changes, self._adapter.plain_rank)  # type: ignore[arg-type]
+        self._remarks = [plain.told()]
+        return {"plain": plain.tensors}
+
+    def remarks(self) -> list[str]:
+        """How much of the change the plain LoRA holds."""
+        return list(self._remarks)
 
     def state(self) -> dict[str, Tensor]:
         """The trained weights: `part.path.weight` -> tensor."""

@@ -123,6 +123,10 @@ class NewWord(nn.Module):
         """The word's own file, as kohya writes it: `emb_params`, or `clip_l` and `clip_g`; N d each."""
         return {name: self._named() for name in self.config.beside_names()}
 
+    def remarks(self) -> list[str]:
+        """Nothing to tell."""
+        return []
+
     def _named(self) -> dict[str, Tensor]:
         tensors = {part: vectors.detach().float().cpu().contiguous() for part, vectors in self.vectors.items()}
         if len(tensors) == 1:

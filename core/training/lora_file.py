@@ -41,6 +41,8 @@ def write_lora(run: Run, path: Path, progress: Progress) -> list[Path]:
     files = {path: run.network.export(run.lora_name)}
     for name, tensors in run.network.beside(run.lora_name).items():
         files[path.with_stem(f"{path.stem}_{name}")] = tensors
+    for text in run.network.remarks():
+        run.report(Message(text=text))
     written = {file: tensors for file, tensors in files.items() if tensors}
     for file, tensors in written.items():
         _write(run, file, tensors, metadata if file == path else beside_metadata(metadata, tensors))

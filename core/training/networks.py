@@ -79,6 +79,10 @@ class Networks:
         """Further files: what is put after the main file's name -> tensors."""
         return {name: tensors for network in self._networks for name, tensors in network.beside(lora_name).items()}
 
+    def remarks(self) -> list[str]:
+        """What to know of the files that `beside` made last."""
+        return [text for network in self._networks for text in network.remarks()]
+
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries; those of the first network where several have one."""
         return {name: text for network in reversed(self._networks) for name, text in network.metadata().items()}
