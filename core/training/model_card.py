@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -72,7 +73,7 @@ def card(run: Run, result: Path, progress: Progress, samples: list[Sample]) -> s
     sections = [_introduction(run), _gallery(samples), _trigger(run.config), _use(run, result, samples)]
     sections.append(_training(run, progress))
     body = "\n\n".join("\n".join(lines) for lines in sections if lines)
-    return f"---\n{front_matter(run, samples)}---\n\n{body}\n"
+    return f"---\n{front_matter(run, samples).strip()}\n---\n\n{body}\n"
 
 
 def front_matter(run: Run, samples: list[Sample]) -> str:
@@ -213,7 +214,7 @@ def plain(text: str, lines: bool = False, escape: bool = True) -> str:
     """
     if not lines:
         text = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&$-])", r"\\\1", text) if escape else text
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", html.escape(text, quote=False)) if escape else text
 
 
 def code(text: str) -> str:
