@@ -20,6 +20,7 @@ class Registry(Generic[PluginT]):
 
     def __init__(self, package: str, base: type[PluginT]) -> None:
         self.package, self.base = package, base
+        self._found: dict[str, type[PluginT]] = {}
 
     @property
     def kind(self) -> str:
@@ -37,6 +38,11 @@ class Registry(Generic[PluginT]):
 
     def get(self, name: str) -> type[PluginT]:
         """The plug-in called `name`. KeyError, with the names there are, if there is none."""
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> type[PluginT]:
         if name not in self.names():
             raise KeyError(f"{self.kind} has no {name!r}; there are {', '.join(self.names())}")
         module = importlib.import_module(f"{self.package}.{name}")
