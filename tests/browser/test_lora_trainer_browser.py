@@ -236,9 +236,9 @@ def test_the_run_starts_when_the_cell_is_run(page: Any) -> None:
 
 def test_the_bar_and_the_curve_move_and_samples_are_there(page: Any) -> None:
     first = steps_done(page)
-    drawn = page.locator(".ochre-chart polyline.smooth").get_attribute("points")
+    drawn = page.locator(".ochre-run polyline.smooth").get_attribute("points")
     wait_for_step(page, first + 3)
-    assert page.locator(".ochre-chart polyline.smooth").get_attribute("points") != drawn
+    assert page.locator(".ochre-run polyline.smooth").get_attribute("points") != drawn
     assert page.locator(".ochre-bar .progress-bar").evaluate("bar => bar.offsetWidth") > 0
     assert page.locator(".ochre-run .ochre-sample img").count() >= 4
 
