@@ -56,24 +56,6 @@ class Adapter(LayerChoice, NetworkConfig):
         level="advanced",
         also=("lora_weight_dtype",),
     )
-    save_plain: bool = setting(
-        False,
-        "Also save a plain LoRA",
-        "Writes NAME_plain.safetensors beside each file, for programs that don't load this kind: a plain LoRA of the "
-        "same effect, or the nearest of a rank.",
-        level="advanced",
-        affects="files",
-    )
-    plain_rank: int = setting(
-        64,
-        "Rank of the plain LoRA",
-        "At most; layers that need less have less. A message tells how much of the change it holds.",
-        ge=1,
-        le=1024,
-        level="advanced",
-        affects="files",
-        shown_if={"save_plain": [True]},
-    )
 
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:
         """The trained module of one layer, whose update is scaled by alpha / rank where it has a rank.
@@ -88,8 +70,6 @@ class Adapter(LayerChoice, NetworkConfig):
             for name in ("rank", "alpha"):
                 if getattr(rule, name) and not self.has_rank:
                     yield Problem(f"rules.{index}.{name}", f"{self.name} has none; set it to 0")
-        if self.save_plain and self.is_plain():
-            yield Problem("save_plain", "the file is a plain LoRA already; switch this off", {"save_plain": False})
 
     @classmethod
     def unknown(cls, name: str) -> str:
@@ -97,18 +77,18 @@ class Adapter(LayerChoice, NetworkConfig):
             return f"{cls.label} has no DoRA ({name}); LoRA, LoCon, LoHa and LoKr have it"
         return super().unknown(name)
 
-    def is_plain(self) -> bool:
-        """Whether the file is a plain LoRA, which every program loads."""
-        return False
-
     def own_rates(self) -> list[str]:
         ratios = [name for name in ("lora_plus_ratio", "lora_plus_text_ratio") if getattr(self, name, 0) not in (0, 1)]
         fixed = [f"rules.{index}.learning_rate" for index, rule in enumerate(self.rules) if rule.learning_rate]
         factors = [i for i, rule in enumerate(self.rules) if rule.learning_rate_factor != 1]
         return [*ratios, *fixed, *(f"rules.{index}.learning_rate_factor" for index in factors)]
 
+    def rank_beside(self) -> int:
+        """Of the plain LoRA that is saved beside the file; 0: none is."""
+        return 0
+
     def beside_names(self) -> list[str]:
-        return ["plain"] if self.save_plain else []
+        return ["plain"] if self.rank_beside() else []
 
     def suits(self, layer: Any) -> bool:
         """Whether a module is one that this algorithm can change."""
@@ -197,6 +177,37 @@ class LayerAdapter(Adapter):
         level="advanced",
         also=("train_norm",),
     )
+
+    save_plain: bool = setting(
+        False,
+        "Also save a plain LoRA",
+        "Writes NAME_plain.safetensors beside each file, for programs that don't load this kind: a plain LoRA of the "
+        "same effect, or the nearest of a rank.",
+        level="advanced",
+        affects="files",
+    )
+    plain_rank: int = setting(
+        64,
+        "Rank of the plain LoRA",
+        "At most; layers that need less have less. A message tells how much of the change it holds.",
+        ge=1,
+        le=1024,
+        level="advanced",
+        affects="files",
+        shown_if={"save_plain": [True]},
+    )
+
+    def check(self) -> Iterator[Problem]:
+        yield from super().check()
+        if self.save_plain and self.is_plain():
+            yield Problem("save_plain", "the file is a plain LoRA already; switch this off", {"save_plain": False})
+
+    def is_plain(self) -> bool:
+        """Whether the file is a plain LoRA, which every program loads."""
+        return False
+
+    def rank_beside(self) -> int:
+        return self.plain_rank if self.save_plain else 0
 
     def chosen(self, model: Model, parts: Mapping[Part, PartLayers]) -> dict[Part, Layers]:
         layers = super().chosen(model, parts)

@@ -131,14 +131,15 @@ class Attached:
     def beside(self, lora_name: Callable[[Part, str], str]) -> dict[str, dict[str, Tensor]]:
         """The plain LoRA of the same effect, if it is wished."""
         self._remarks = []
-        if not self._adapter.save_plain:
+        rank = self._adapter.rank_beside()
+        if not rank:
             return {}
         changes = (
             (lora_name(part, _path(key)), module)
             for part, inside in self._modules.items()
             for key, module in inside.items()
         )
-        plain = plain_lora(changes, self._adapter.plain_rank)  # type: ignore[arg-type]
+        plain = plain_lora(changes, rank)  # type: ignore[arg-type]
         self._remarks = [plain.told()]
         return {"plain": plain.tensors}
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from core.networks._modules.change import Change
 
 
+USUAL = 17
+"""The largest block size with which every layer of 320 outputs, the least of SD and SDXL, has no fewer groups."""
+
+
 class Oft(Rotating):
     """Turns groups of a layer's outputs: keeps what the model knows better than others do.
 
@@ -28,15 +32,19 @@ class Oft(Rotating):
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:
         from core.networks._modules.rotation import OftChange
 
-        change = OftChange(name, layer, lora_dim=self.block_size, **self.options())
-        if change.oft_blocks.shape[-1] == 1:
+        outputs = int(layer.weight.shape[0])  # type: ignore[index,union-attr]
+        size = max(size for size in range(1, min(self.block_size, outputs) + 1) if outputs % size == 0)
+        if size == 1:
             raise OchreError(
-                f"OFT can't turn {name}: its {change.oft_blocks.shape[0]} outputs don't divide into groups of up to "
-                f"{self.block_size}.",
+                f"OFT can't turn {name}: its {outputs} outputs don't divide into groups of up to {self.block_size}.",
                 do="Choose a larger block size, or add the layer to those that are left out (exclude).",
             )
-        return change
+        return OftChange(name, layer, size, **self.options())
 
     def loads_in(self) -> dict[str, str]:
-        comfy = {"ComfyUI": "Leaves the rescaling out without a word: another effect."} if self.rescaled else {}
-        return loads(comfy | {"Forge": IGNORED, "diffusers": REFUSED})
+        told = {"Forge": IGNORED, "diffusers": REFUSED}
+        if self.rescaled:
+            told["ComfyUI"] = "Leaves the rescaling out without a word: another effect."
+        if self.block_size > USUAL:
+            told["LyCORIS"] = "Fails at layers that have fewer groups than a group has outputs."
+        return loads(told)

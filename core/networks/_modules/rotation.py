@@ -71,7 +71,16 @@ class Rotation(Change):
 
 
 class OftChange(Rotation, DiagOFTModule):
-    """R is block-diagonal (OFT: Qiu et al. 2023, arXiv 2306.07280); LyCORIS' blocks and its order of them."""
+    """R is block-diagonal (OFT: Qiu et al. 2023, arXiv 2306.07280); LyCORIS' blocks, of any size.
+
+    LyCORIS' own are never larger than their number: it takes 16 outputs by 8 for 8 blocks of 2.
+    """
+
+    def __init__(self, name: str, layer: Any, size: int, **options: Any) -> None:
+        """size: of the blocks; divides the layer's outputs."""
+        super().__init__(name, layer, **options)
+        self.block_size, self.block_num = size, self.shape[0] // size
+        self.oft_blocks = nn.Parameter(torch.zeros(self.block_num, size, size))
 
     def turn(self, values: Tensor, step: Tensor, axis: int) -> Tensor:
         grouped = values.movedim(axis, -1).unflatten(-1, step.shape[:2])

@@ -18,7 +18,7 @@ from tests.core.networks.comfy_formulas import comfy
 # What the programs do otherwise, as `loads_in` tells
 COMFY_DIFFERS = {"lora, dora by output", "ia3", "ia3, on the input", "oft, rescaled, bound"}
 LYCORIS_DIFFERS = {"lora, dora by input", "locon, tucker and dora", "loha, dora", "lokr, dora"}
-LYCORIS_DIFFERS |= {"ia3", "ia3, on the input", "lokr, both of low rank", "lokr, unbalanced"}
+LYCORIS_DIFFERS |= {"ia3", "ia3, on the input", "lokr, both of low rank", "lokr, unbalanced", "oft, large blocks"}
 
 
 def trained(cls: type[Adapter], settings: dict[str, Any], steps: int = 3) -> tuple[Model, Network]:
