@@ -113,5 +113,5 @@ def weights_of(ema: Ema | None, which: Which) -> list[tuple[str, AbstractContext
     """
     if ema is None or which == "plain":
         return [("", nullcontext())]
-    average = [("", ema.swapped_in())]
+    average: list[tuple[str, AbstractContextManager[None]]] = [("", ema.swapped_in())]
     return [*average, (PLAIN, nullcontext())] if which == "both" else average

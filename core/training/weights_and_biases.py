@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import netrc
 import os
@@ -42,8 +43,7 @@ class WeightsAndBiases:
         """MachineError if it isn't installed, nobody is logged in, or it can't be reached."""
         if not is_installed():
             raise MachineError("Weights & Biases is asked for, but the package wandb is not installed.", do=_INSTEAD)
-        import wandb
-
+        wandb: Any = importlib.import_module("wandb")  # which isn't installed where this is checked
         self._wandb, self._workspace = wandb, workspace
         general = wandb.setup().settings  # of the process's first use: a later change of the environment isn't in it
         mode = os.environ.get("WANDB_MODE") or general.mode

@@ -125,14 +125,18 @@ def test_accumulation_is_a_larger_batch(train: Train, tmp_path: Path) -> None:
 # -- what stops a run
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(train: Train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_pictures(
+    fused: bool, train: Train, tmp_path: Path
+) -> None:
     model: Model = registry("families").get("sd15")().tiny()
     with torch.no_grad():
         model.parts["denoiser"].conv_out.weight.fill_(1e30)  # type: ignore[union-attr,operator]
     base = save_folder(model, tmp_path / "broken")
-    job, ending = train("sd15", {"base": {"source": str(base)}})
+    changes = {"memory": {"fused_backward": True}, "training": {"max_grad_norm": 0.0}} if fused else {}
+    job, ending = train("sd15", {"base": {"source": str(base)}, **changes})
     assert isinstance(ending, Failed)
-    assert "at step 1, with" in ending.what
+    assert "at step 1, with" in ending.what and "not touched" in ending.why
     assert ".png" in ending.what
     assert not (tmp_path / "run" / "backups").exists()
     assert not (tmp_path / "run" / "output").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -74,6 +75,18 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     applied = stepping.finish()
     assert not applied.changed
     assert applied.norm != applied.norm
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_even_with_finite_gradients() -> None:
+    model = small_model()
+    before = [p.clone() for p in model.parameters()]
+    stepping = PlainStep(torch.optim.AdamW(groups_of(model)), 1.0)
+    stepping.begin(0)
+    model(torch.ones(1, 6)).sum().backward()
+    applied = stepping.finish([torch.tensor([0.5, 0.25]), torch.tensor([math.inf])])
+    assert not applied.changed and math.isfinite(applied.norm)
+    assert applied.losses == [0.5, 0.25, math.inf]
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 

@@ -84,7 +84,7 @@ def test_levels_that_are_none_are_told(levels: list[int]) -> None:
 def test_the_best_step_is_marked_and_its_file_is_kept(train: Train, tmp_path: Path) -> None:
     validation = {**SHARE, "save_best": True}
     lora, events = run(train, tmp_path / "run", validation=validation, saving={"every": "1 step"})
-    means = [event.mean for event in measured(events)]
+    means = [event.mean or 0.0 for event in measured(events)]
     lowest = [min(means[: index + 1]) for index in range(len(means))]
     expected = [
         mean == low and low not in means[:index] for index, (mean, low) in enumerate(zip(means, lowest, strict=True))
@@ -116,6 +116,6 @@ def test_the_average_is_measured_too(train: Train, tmp_path: Path) -> None:
     _, plain = run(train, tmp_path / "plain", validation=SHARE)
     _, events = run(train, tmp_path / "slow", validation=SHARE, ema={"where": "cpu", "decay": 0.9, "warmup": False})
     assert [event.mean for event in measured(events)] == [event.mean for event in measured(plain)]
-    means = [event.ema_mean for event in measured(events)]
+    means = [event.ema_mean or 0.0 for event in measured(events)]
     assert means != [event.mean for event in measured(events)]
     assert [event.best for event in measured(events)] == [mean < min([9, *means[:i]]) for i, mean in enumerate(means)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import importlib.util
 import json
@@ -29,8 +30,7 @@ installed = pytest.mark.skipif(not weights_and_biases.is_installed(), reason="wa
 
 def records(file: Path) -> Iterator[Any]:
     """The records of a `.wandb` file: LevelDB's log format after seven bytes, each a protocol buffer."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    record_class = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
     data, position, pieces = file.read_bytes(), 7, b""
     while position + 7 <= len(data):
         if 32768 - position % 32768 < 7:  # what is left of a block is padding
@@ -40,7 +40,7 @@ def records(file: Path) -> Iterator[Any]:
         pieces += data[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # the whole of a record, or the end of one
-            record = Record()
+            record = record_class()
             record.ParseFromString(pieces)
             pieces = b""
             yield record
@@ -131,9 +131,7 @@ def test_nobody_logged_in_is_told_before_anything_is_loaded(
 @installed
 @pytest.mark.parametrize("where", ["environment", "netrc"])
 def test_who_is_logged_in_is_found(where: str, offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import wandb
-
-    settings = wandb.Settings(base_url="https://example.org")
+    settings = importlib.import_module("wandb").Settings(base_url="https://example.org")
     assert not weights_and_biases._is_logged_in(settings)
     if where == "environment":
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
