@@ -91,7 +91,7 @@ def test_only_the_vectors_learn() -> None:
     assert learned == {"vectors.text_1"}
     assert all(p.grad is None for p in model.parts["text_1"].parameters())
     (group,) = word.groups({})
-    assert (group["name"], group["lr"]) == ("zqx text_1", 1e-3)
+    assert (group["name"], group["lr"]) == ("embedding zqx text_1", 1e-3)
 
 
 def test_it_begins_as_the_words_that_were_given() -> None:

@@ -40,7 +40,7 @@ def test_alone_it_is_the_only_thing_that_is_written(family: str, train: Train, t
         {"emb_params": 2} if family == "sd15" else {"clip_l": 2, "clip_g": 2}
     )
     rates = [event.learning_rates for event in job.events()[0] if isinstance(event, Step)]
-    assert set(rates[0]) == {f"zqx {part}" for part in registry("families").get(family).text_parts}
+    assert set(rates[0]) == {f"embedding zqx {part}" for part in registry("families").get(family).text_parts}
 
 
 def test_with_a_lora_both_learn_and_each_has_its_file(train: Train, tmp_path: Path) -> None:
