@@ -53,14 +53,19 @@ def profiles_page(manager: ProfileManager) -> str:
     lines = [
         "# Profiles",
         "",
-        "A training profile sets what is learned and how; a memory profile sets how it fits onto a machine. "
-        "No setting belongs to both, so either can be changed without the other. "
+        "A training profile sets what is learned and how; a memory profile sets how it fits onto a machine; a sampling "
+        "preset sets which pictures are drawn on the way. "
+        "No setting belongs to two of these, so each can be changed without the others. "
         "A step shows four pictures in every memory profile, some in parts that are added up (accumulation): "
         "so the learning rates of the training profiles are right on every machine.",
         "",
         "A profile of your own is saved beside these, in the folder `user`, and is never overwritten unasked.",
     ]
-    kinds: dict[Kind, str] = {"training": "Training profiles", "memory": "Memory profiles"}
+    kinds: dict[Kind, str] = {
+        "training": "Training profiles",
+        "memory": "Memory profiles",
+        "sampling": "Sampling presets",
+    }
     for kind, title in kinds.items():
         lines += ["", f"## {title}"]
         for profile in manager.profiles(kind):

@@ -23,16 +23,21 @@ from core.settings.checks import plugin_kind, validate
 from core.settings.tree import table_class
 from core.training.run_folder import write_text
 
-Kind = Literal["training", "memory"]
+Kind = Literal["training", "memory", "sampling"]
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 
 MEMORY = ("memory", "training.train_batch_size", "training.gradient_accumulation_steps")
 """The settings that memory profiles may change, and training profiles may not."""
 
+SAMPLING = ("sampling.prompts", "sampling.before_first_step")
+"""The settings that sampling presets may change, and training profiles may not."""
+
 _A_RUNS_OWN = (
     "version", "job", "base.source", "base.family", "base.vae", "concepts", "engine", "logging", "memory.cache_dir",
-    "saving.workspace", "saving.name", "saving.destination", "saving.overwrite", "sampling.prompts",
+    "saving.workspace", "saving.name", "saving.destination", "saving.overwrite", "sampling.prompts_file",
+    "metadata.title", "metadata.description", "metadata.tags", "metadata.trigger_phrase", "metadata.usage_hint",
+    "metadata.comment", "metadata.cover",
 )  # fmt: skip
 """What a user's profile leaves out: which model, which pictures, where things go."""
 
@@ -69,7 +74,7 @@ class Profile:
 
 
 class ProfileManager:
-    """The profiles of a folder: `training/*.toml` and `memory/*.toml`, and users' own in the folder `user` in each."""
+    """The profiles of a folder: `training/*.toml`, `memory/*.toml` and `sampling/*.toml`, and users' own in `user`."""
 
     def __init__(self, folder: Path = PROFILES, job: type[LoraConfig] = LoraConfig) -> None:
         self.folder, self.job = folder, job
@@ -272,8 +277,8 @@ def _own(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that belong to a kind of profile."""
     kept = _without(data, _A_RUNS_OWN)
     if kind == "training":
-        return _without(kept, MEMORY)
-    flat = {path: _at(kept, path) for path in MEMORY}
+        return _without(kept, (*MEMORY, *SAMPLING))
+    flat = {path: _at(kept, path) for path in {"memory": MEMORY, "sampling": SAMPLING}[kind]}
     return set_values({}, {path: value for path, value in flat.items() if value is not None})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from core.config.sections import SamplePrompt
 from core.config.toml_file import to_data
-from core.contracts import PreviewRequest
+from core.contracts import PreviewRequest, Size
 from core.dataset.draws import key_for
 from core.devices import give_back_host_memory
 from core.errors import OchreError, SettingsError
@@ -59,15 +60,16 @@ class Preview:
 
 def previews_of(config: LoraConfig, from_file: Sequence[SamplePrompt] = ()) -> list[Preview]:
     """The samples that a config asks for, and after them those of its prompt file."""
-    sampling, resolution = config.sampling, config.buckets.largest()
+    sampling, largest = config.sampling, config.buckets.largest()
+    resolution = Size(largest.height, largest.width)
     trigger = next((concept.trigger_word for concept in config.concepts if concept.trigger_word), "")
     return [
         Preview(
             positive=prompt.prompt.replace("{trigger}", trigger),
             negative=prompt.negative.replace("{trigger}", trigger),
             request=PreviewRequest(
-                width=prompt.width or resolution.width,
-                height=prompt.height or resolution.height,
+                width=prompt.width or shaped(resolution, prompt.shape).width,
+                height=prompt.height or shaped(resolution, prompt.shape).height,
                 steps=prompt.steps or sampling.steps,
                 guidance=prompt.guidance or sampling.guidance,
                 seed=prompt.seed,
@@ -78,6 +80,18 @@ def previews_of(config: LoraConfig, from_file: Sequence[SamplePrompt] = ()) -> l
         )
         for place, prompt in enumerate([*sampling.prompts, *from_file])
     ]
+
+
+def shaped(resolution: Size, shape: str) -> Size:
+    """The size of a sample: the training resolution, or about its area with sides of 2 to 3 ("portrait", "landscape").
+
+    Sides are multiples of 64, or of 8 where that would change them too much.
+    """
+    if shape == "training":
+        return resolution
+    step = 64 if resolution.area >= 256**2 else 8
+    short, long = (round(math.sqrt(resolution.area * ratio) / step) * step for ratio in (2 / 3, 3 / 2))
+    return Size(height=long, width=short) if shape == "portrait" else Size(height=short, width=long)
 
 
 def frozen_previews(config: LoraConfig, folder: RunFolder, report: Callable[[Event], None]) -> list[Preview]:

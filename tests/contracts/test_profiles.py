@@ -19,6 +19,7 @@ MANAGER = ProfileManager()
 FAMILIES = registry("families").names()
 TRAINING = [profile for profile in MANAGER.profiles("training") if not profile.user]
 MEMORY = [profile for profile in MANAGER.profiles("memory") if not profile.user]
+SAMPLING = [profile for profile in MANAGER.profiles("sampling") if not profile.user]
 # the demo brings its own model and pictures, so it isn't laid over a user's
 FOR_USERS = [profile for profile in TRAINING if profile.name != "demo"]
 
@@ -55,6 +56,10 @@ def test_those_that_are_promised_are_there() -> None:
     assert {profile.name for profile in TRAINING} >= {*promised, "demo"}
     for family in ("sd15", "sdxl"):
         assert {profile.name for profile in MANAGER.profiles("training", family)} >= promised
+    assert {profile.name for profile in SAMPLING} >= {
+        "portraits", "full_body", "one_subject_many_styles", "one_style_many_subjects", "before_and_after",
+        "trigger_leak",
+    }  # fmt: skip
     gpu = [profile for profile in MEMORY if profile.about.get("machine") != "cpu"]
     assert [(profile.about["min_gb"], profile.about.get("max_gb")) for profile in gpu] == [
         (8, 12),
@@ -64,7 +69,7 @@ def test_those_that_are_promised_are_there() -> None:
     ]
 
 
-@pytest.mark.parametrize("profile", TRAINING + MEMORY, ids=_id)
+@pytest.mark.parametrize("profile", TRAINING + MEMORY + SAMPLING, ids=_id)
 def test_a_profile_explains_itself(profile: Profile) -> None:
     about = profile.about
     wanted = ["explanation", "when_to_use", "expect"] + ["pictures", "over"] * (profile.kind == "training")
@@ -74,7 +79,7 @@ def test_a_profile_explains_itself(profile: Profile) -> None:
     assert about["kind"] == profile.kind
 
 
-@pytest.mark.parametrize("profile", TRAINING + MEMORY, ids=_id)
+@pytest.mark.parametrize("profile", TRAINING + MEMORY + SAMPLING, ids=_id)
 def test_a_profile_gives_a_config_without_problems(profile: Profile) -> None:
     for family in _families(profile):
         laid, changed = MANAGER.apply(profile, _data(family), family)
@@ -94,12 +99,14 @@ def test_with_a_memory_profile_it_fits_machine_and_family(training: Profile, mem
         assert ConfigGenerator(machine=machine).validate(laid)[1] == []
 
 
-def test_training_and_memory_profiles_share_no_setting() -> None:
+def test_profiles_of_different_kinds_share_no_setting() -> None:
     own = {
         kind: {path for profile in found for family in FAMILIES for path in _paths(profile.settings_for(family))}
-        for kind, found in (("training", TRAINING), ("memory", MEMORY))
+        for kind, found in (("training", TRAINING), ("memory", MEMORY), ("sampling", SAMPLING), ("user's", FOR_USERS))
     }
     assert own["training"] & own["memory"] == set()
+    assert own["sampling"] & (own["user's"] | own["memory"]) == set()
+    assert own["sampling"] == {"sampling.prompts", "sampling.before_first_step"}
     assert {"training.train_batch_size", "training.gradient_accumulation_steps", "memory.precision"} <= own["memory"]
 
 
@@ -114,7 +121,7 @@ def test_a_step_shows_four_pictures_on_every_machine(profile: Profile, family: s
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_the_last_profile_chosen_is_the_one_that_stands(kind: Kind) -> None:
     """Nothing of one stays behind when another is chosen, on any way through them."""
-    profiles = {"training": FOR_USERS, "memory": MEMORY}[kind]
+    profiles = {"training": FOR_USERS, "memory": MEMORY, "sampling": SAMPLING}[kind]
     choices = [(profile, family) for profile in profiles for family in _families(profile)]
     alone = {(profile.name, family): MANAGER.apply(profile, _data(family), family)[0] for profile, family in choices}
     for (first, before), (second, after) in itertools.permutations(choices, 2):
@@ -132,6 +139,18 @@ def test_of_the_demo_only_its_model_pictures_prompts_and_name_stay(profile: Prof
         alone, _ = MANAGER.apply(profile, to_data(LoraConfig()), family)
         left = {change.path for change in ConfigGenerator().changes(alone, after_demo)}
         assert left <= {"base.source", "concepts", "sampling.prompts", "saving.name"}
+
+
+@pytest.mark.parametrize("preset", SAMPLING, ids=_id)
+def test_a_sampling_preset_draws_what_was_learned(preset: Profile) -> None:
+    laid, _ = MANAGER.apply(preset, _data("sdxl"))
+    config, problems = validate(LoraConfig, set_values(laid, {"concepts.0.trigger_word": "ohx"}))
+    assert config is not None and problems == []
+    assert 3 <= len(config.sampling.prompts) <= 8, "samples cost time"
+    assert any("{trigger}" in sample.prompt for sample in config.sampling.prompts)
+    assert all(not sample.width and not sample.height for sample in config.sampling.prompts), "sizes are a model's"
+    drawn = [(sample.prompt, sample.seed, sample.random_seed) for sample in config.sampling.prompts]
+    assert len(set(drawn)) == len(drawn), "one picture twice"
 
 
 def test_the_demo_needs_nothing_of_the_user() -> None:

@@ -42,6 +42,14 @@ class SamplePrompt(Settings):
         affects="log",
         level="advanced",
     )
+    shape: Literal["training", "portrait", "landscape"] = setting(
+        "training",
+        "Shape",
+        "Where width and height are 0: the training resolution, or upright (2:3) or lying (3:2) with the same area.",
+        affects="log",
+        level="advanced",
+        shown_if={"width": [0], "height": [0]},
+    )
     seed: int = setting(
         1, "Seed", "The same seed gives the same picture from the same weights.", ge=0, lt=2**63, affects="log"
     )
@@ -61,6 +69,9 @@ class SamplePrompt(Settings):
     def check(self) -> Iterator[Problem]:
         if 0 < self.guidance < 1:
             yield Problem("guidance", f"must be at least 1, or 0 for that of all samples (it is {self.guidance:g})")
+        if self.shape != "training" and (self.width or self.height):
+            message = "has no effect, as width or height is set; make both 0, or take the shape out"
+            yield Problem("shape", message, {"shape": "training"})
 
 
 class Sampling(Settings):

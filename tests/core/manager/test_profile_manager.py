@@ -146,7 +146,7 @@ BROKEN = {
     "wrong_type": '[about]\ntitle = "A"\n[training]\nepochs = "3"\n',
     "table_for_a_value": '[about]\ntitle = "A"\n[training.epochs]\nx = 1\n',
     "value_for_a_table": 'training = 3\n[about]\ntitle = "A"\n',
-    "no_plug_in": '[about]\ntitle = "A"\n[optimizer]\nname = "adam"\n',
+    "no_plug_in": '[about]\ntitle = "A"\n[optimizer]\nname = "no_such_one"\n',
     "rate": '[about]\ntitle = "A"\n[optimizer]\nname = "prodigy"\n',
     "newer": 'version = 99\n[about]\ntitle = "A"\n',
     "about_is_text": 'about = "A"\n',
@@ -213,6 +213,24 @@ def test_a_users_own_keeps_what_belongs_to_its_kind(manager: ProfileManager) -> 
     laid, _ = manager.apply(training, other, "sdxl")
     assert (laid["training"]["epochs"], laid["base"]["source"], laid["saving"]["name"]) == (3, "y", "other")
     assert manager.profiles("training")[-1] == training
+
+
+def test_a_users_samples_are_a_preset_of_their_own(manager: ProfileManager) -> None:
+    prompts = [{"prompt": "{trigger} on blue", "seed": 7}]
+    data = lay_over(
+        LoraConfig, _data(), {"sampling": {"prompts": prompts, "guidance": 4.0, "prompts_file": "mine.txt"}}
+    )
+    saved = manager.save("sampling", "My samples", "", data)
+    assert (saved.name, saved.kind, saved.families, saved.user) == ("my_samples", "sampling", [], True)
+    assert set(saved.settings) == {"sampling"} and set(saved.settings["sampling"]) == {"prompts", "before_first_step"}
+    laid, changed = manager.apply(saved, _data())
+    assert laid["sampling"]["prompts"][0]["prompt"] == "{trigger} on blue"
+    assert {change.path.split(".")[0] for change in changed} == {"sampling"}
+    training = manager.save("training", "My training", "", data)
+    assert "prompts" not in training.settings["sampling"] and "prompts_file" not in training.settings["sampling"]
+    assert training.settings["sampling"]["guidance"] == 4.0
+    told = manager.save("training", "Told", "", set_values(data, {"metadata.title": "Balls", "metadata.author": "me"}))
+    assert told.settings["metadata"]["author"] == "me" and "title" not in told.settings["metadata"]
 
 
 def test_nothing_is_overwritten_in_silence(manager: ProfileManager) -> None:

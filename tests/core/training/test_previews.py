@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import to_data
-from core.contracts import PreviewRequest
+from core.contracts import PreviewRequest, Size
 from core.errors import SettingsError
 from core.manager.training_executor import Job, TrainingExecutor
 from core.settings.checks import load, validate
@@ -58,6 +58,20 @@ def test_a_prompt_has_its_own_values_or_those_of_all() -> None:
     assert second.request == PreviewRequest(512, 512, 30, 5.0, 1, "unipc")
 
 
+@pytest.mark.parametrize(
+    "resolution, portrait", [("512", (448, 640)), ("1024", (832, 1280)), ("64", (56, 80)), ("768x512", (512, 768))]
+)
+def test_a_shape_has_the_training_area_whatever_the_model(resolution: str, portrait: tuple[int, int]) -> None:
+    config = config_of(prompts=[{"shape": "portrait"}, {"shape": "landscape"}, {}])
+    config.buckets.resolution = resolution
+    upright, lying, trained = (preview.request for preview in previews_of(config))
+    assert (upright.width, upright.height) == portrait == (lying.height, lying.width)
+    assert str(Size(trained.height, trained.width)) == (
+        resolution if "x" in resolution else f"{resolution}x{resolution}"
+    )
+    assert upright.width * upright.height == pytest.approx(trained.width * trained.height, rel=0.1)
+
+
 def test_a_new_seed_each_time_hangs_on_seed_step_and_place_alone() -> None:
     changing, other, fixed = previews_of(config_of(prompts=[{"random_seed": True}, {"random_seed": True}, {"seed": 4}]))
     seeds = {preview.at(step, run).seed for preview in (changing, other) for step in (0, 10) for run in (1, 2)}
@@ -83,7 +97,7 @@ def test_a_picture_says_how_it_was_drawn_in_a1111s_words() -> None:
         ({"guidance": 0.5}, "guidance"),
         ({"width": 100}, "width"),
         ({"sampler": "magic"}, "sampler"),
-        ({"steps": 0.5}, "steps"),
+        ({"shape": "portrait", "width": 64}, "shape"),
     ],
 )
 def test_values_that_can_not_be_drawn_are_problems(prompt: dict[str, Any], path: str) -> None:
