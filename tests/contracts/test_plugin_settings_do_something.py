@@ -19,19 +19,39 @@ from tests.contracts.alternatives import alternatives, shown_context
 
 KINDS = ("optimizers", "schedules", "times", "losses", "weightings", "networks")
 
+PLAIN = ("save_plain", "plain_rank")
+
 CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     **{f"optimizers.*.{how}": {"weight_decay": 0.1} for how in ("weight_decouple", "decouple", "cautious_wd")},
     "optimizers.*.fixed_decay": {"weight_decay": 0.1, "weight_decouple": True},
+    "networks.*.include": {"layers": "patterns", "include": ["blocks"]},
+    "networks.norms.layers": {"include": [r"denoiser\.blocks\.0", r"text_1\.blocks"]},
+    "networks.*.tucker": {"layers": "all"},
+    "networks.*.rank_dropout_scale": {"rank_dropout": 0.5},
+    **{f"networks.{name}.{what}": {"decompose": True} for name in ("lora", "locon") for what in PLAIN},
+    **{f"networks.{name}.{what}": {"train_norms": True} for name in ("dylora", "tlora") for what in PLAIN},
+    **{f"networks.{name}.plain_rank": {"decompose": True, "save_plain": True} for name in ("lora", "locon")},
+    **{f"networks.{name}.plain_rank": {"train_norms": True, "save_plain": True} for name in ("dylora", "tlora")},
 }
 """kind.plugin.setting (or kind.*.setting) -> what else has to be set for the setting to do something."""
 
-VALUES: Mapping[str, Any] = {"optimizers.*.adam_groups": "a"}
+VALUES: Mapping[str, Any] = {
+    "optimizers.*.adam_groups": "a",
+    "networks.*.include": [r"blocks\.1"],
+    "networks.*.exclude": [r"blocks\.1"],
+    "networks.*.rules": [{"pattern": r"blocks\.1", "learning_rate_factor": 0.5}],
+    "networks.*.max_norm": 1e-3,
+}
 """kind.plugin.setting (or kind.*.setting) -> another value, for those that have no obvious one."""
+
+EMBEDDING = ("token", "vectors", "initial_text", "learning_rate", "stop_after", "preserve_norm", "file")
 
 ELSEWHERE: Mapping[str, str] = {
     "optimizers.adan.adanorm": "core/optimizers/test_optimizer_formulas",
     "optimizers.aida.adanorm": "core/optimizers/test_optimizer_formulas",
     "optimizers.lion_adv.auto_kappa_p": "core/optimizers/test_optimizer_formulas",
+    **{f"networks.*.{name}": "core/networks/test_weights" for name in ("weights", "weights_rank", "weights_fit")},
+    **{f"networks.embedding.{name}": "core/training/test_new_words" for name in EMBEDDING},
 }
 """Settings that only a whole run shows -> the test that does."""
 
@@ -77,7 +97,11 @@ def effect_of(kind: str, settings: Any) -> str:
 def digest(value: Any) -> str:
     def plain(item: Any) -> Any:
         if isinstance(item, Tensor):
-            return [str(item.dtype), list(item.shape), hashlib.sha256(item.detach().float().numpy().tobytes()).hexdigest()]
+            return [
+                str(item.dtype),
+                list(item.shape),
+                hashlib.sha256(item.detach().float().numpy().tobytes()).hexdigest(),
+            ]
         if isinstance(item, Mapping):
             return {str(key): plain(inner) for key, inner in item.items()}
         return [plain(inner) for inner in item] if isinstance(item, list | tuple) else item
