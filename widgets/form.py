@@ -22,7 +22,7 @@ class View(Protocol):
     """What a panel shows inside a section, besides its rows."""
 
     @property
-    def widget(self) -> ipw.Widget:
+    def widget(self) -> ipw.DOMWidget:
         """What is shown."""
         ...
 
@@ -190,6 +190,7 @@ class Section:
     def put(self, view: View, above: bool) -> None:
         """Show something below its rows, or above them."""
         (self._above if above else self._below).append(view)
+        view.widget.add_class("ochre-beside")
         self._refresh()
 
     def refresh_views(self) -> None:

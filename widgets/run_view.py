@@ -134,7 +134,7 @@ def figures(progress: Progress) -> str:
         "Epoch": f"{step.epoch} / {started.epochs}",
         "Loss (smoothed)": f"{progress.curve.smooth[-1]:.4f}",
         "Validation": _validation(progress),
-        "Learning rate": " / ".join(short(rate) for rate in rates[:2]),
+        "Learning rate": " / ".join(short(float(f"{rate:.3g}")) for rate in rates[:2]),
         "Images per second": f"{step.images_per_second:.2f}",
         "Time left": duration(step.seconds_left) if not progress.ending else "done",
         "Memory": file_size(step.memory or step.host_memory) if step.memory or step.host_memory else "",

@@ -149,11 +149,16 @@ class Part:
 
 
 class Choice:
-    """A plug-in, chosen by its label, and its own settings. What was typed for one that is left is kept."""
+    """A plug-in, chosen by its label, and its own settings. What was typed for one that is left is kept.
+
+    Settings that every plug-in of the kind has, as a schedule's warm-up, stay as they are when another is chosen.
+    """
 
     def __init__(self, field: FieldInfo, kind: str, replace: Replace) -> None:
         self.field = field
         self._plugins: dict[str, type[Settings]] = registry(kind).all()
+        self._everyones = [name for name in registry(kind).base.model_fields if name != "name"]
+        self._before: Any = None
         self._replace = replace
         self.changed: Callable[[str], None] = lambda path: None
         title = field.title if get_origin(field.annotation) is not list else "Kind"
@@ -187,6 +192,7 @@ class Choice:
     def fill(self, value: Any) -> None:
         name = value.get("name") if isinstance(value, Mapping) else None
         self._unknown = None if name in self._plugins else value
+        self._before = name
         self.chooser.fill(name)
         self._describe()
         if self._unknown is None:
@@ -228,6 +234,11 @@ class Choice:
 
     def _chosen(self, path: str) -> None:
         self._unknown = None
+        left = self._groups.get(self._before)
+        if left:
+            for name in set(self._everyones) & set(self._group().children):
+                self._group().children[name].fill(left.children[name].data())
+        self._before = self.name
         self._describe()
         self.changed("name")
 

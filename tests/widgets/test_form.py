@@ -270,3 +270,17 @@ def test_true_in_a_file_is_yes_where_that_is_to_choose_from() -> None:
     row = form.row("parts.text_1.train")
     assert (row.data(), form.row("parts.text_2.train").data()) == ("yes", "no")
     assert row.widget and [value for _, value in row._input.options] == ["default", "yes", "no"]
+
+
+def test_what_every_schedule_has_stays_when_another_is_chosen() -> None:
+    form = Form(LoraConfig, full_data())
+    form.row("schedule.warmup_fraction").choose(0.1)
+    form.row("schedule.minimum").choose(0.3)
+    form.row("schedule.name").choose("rex_with_restarts")
+    form.row("schedule.warmup_steps").choose(7)
+    assert (
+        form.data()["schedule"] | {"warmup_fraction": 0.1, "warmup_steps": 7, "minimum": 0.0, "d": 0.9}
+        == form.data()["schedule"]
+    )
+    form.row("schedule.name").choose("cosine")  # its own minimum is still there
+    assert form.data()["schedule"] == {"name": "cosine", "warmup_fraction": 0.1, "warmup_steps": 7, "minimum": 0.3}
