@@ -215,7 +215,7 @@ def test_an_optimizer_steps_each_group_at_its_rate(family: Any) -> None:
         ({"blocks": "IN04-", "rank": 4}, "rules.0.blocks", "'IN04-' is no block"),
         ({"blocks": "4", "rank": 4}, "rules.0.blocks", "is no block"),
         ({"pattern": "(", "rank": 4}, "rules.0.pattern", "no regular expression"),
-        ({"blocks": "MID"}, "rules.0", "changes nothing"),
+        ({"blocks": "MID"}, "rules.0.rank", "changes nothing"),
         ({"blocks": "MID", "train": False, "rank": 4}, "rules.0.train", "have no rank"),
         (
             {"blocks": "MID", "learning_rate": 1e-4, "learning_rate_factor": 2.0},
