@@ -98,7 +98,7 @@ class LoraConfig(Settings):
         words = {f"networks.{i}": n.learning_rate for i, n in enumerate(self.networks) if isinstance(n, Embedding)}
         if self.adapts and not rates:
             yield Problem("parts.denoiser.train", "nothing would be trained; switch on at least one part")
-        elif not any([*rates.values(), *words.values()]):
+        elif (rates or words) and not any([*rates.values(), *words.values()]):
             path = f"parts.{next(iter(rates))}" if rates else next(iter(words), "networks.0")
             named = ", ".join([*rates, *words])
             yield Problem(f"{path}.learning_rate", f"nothing would be learned: the rates of {named} are all 0")

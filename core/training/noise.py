@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +36,12 @@ def even_draw(seed: int, sample: int, strata: int) -> float:
     if strata == 1:
         return drawn
     group, place = divmod(sample, strata)
-    return (shuffled(range(strata), seed, "strata", group)[place] + drawn) / strata
+    return (_order_of_strata(seed, strata, group)[place] + drawn) / strata
+
+
+@lru_cache(maxsize=64)
+def _order_of_strata(seed: int, strata: int, group: int) -> list[int]:
+    return shuffled(range(strata), seed, "strata", group)
 
 
 # -- noise

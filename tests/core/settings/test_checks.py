@@ -70,7 +70,7 @@ def test_all_at_once() -> None:
         ({"networks": [{"name": "locon", "conv_ranks": 4}]}, "networks.0.conv_ranks", "conv_rank"),
         ({"weightings": [{"name": "min_snr", "gama": 4.0}]}, "weightings.0.gama", "gamma"),
         ({"concepts": [{"folder": "x", "text": {"shuffle_tag": True}}]}, "concepts.0.text.shuffle_tag", "shuffle_tags"),
-        ({"optimizer": {"name": "adam"}}, "optimizer.name", "adamw"),
+        ({"optimizer": {"name": "prodgy"}}, "optimizer.name", "prodigy"),
         ({"schedule": {"name": "cosinus"}}, "schedule.name", "cosine"),
     ],
 )
@@ -82,7 +82,7 @@ def test_an_unknown_name_comes_with_the_nearest_known_one(changes: dict[str, Any
 
 def test_an_unknown_plug_in_lists_those_that_there_are() -> None:
     message = _problems({"optimizer": {"name": "sgdx"}})["optimizer.name"]
-    assert "adamw, adamw8bit, lion, prodigy" in message
+    assert "adamw, adamw8bit, " in message and ", prodigy, " in message
 
 
 def test_a_plug_in_without_its_name() -> None:
@@ -108,6 +108,11 @@ def test_a_list_entry_without_its_name() -> None:
         ({"optimizer": {"name": "prodigy"}}, "parts.denoiser.learning_rate"),
         ({"schedule": {"name": "linear", "warmup_steps": 5, "warmup_fraction": 0.1}}, "schedule.warmup_fraction"),
         ({"times": {"name": "uniform", "first": 700, "end": 300}}, "times.end"),
+        ({"losses": []}, "losses"),
+        ({"losses": [{"name": "l1", "weight": 0.0}]}, "losses"),
+        ({"noise": {"noise_offset_random_strength": True}}, "noise.noise_offset_random_strength"),
+        ({"noise": {"generalized_offset_noise": True}}, "noise.generalized_offset_noise"),
+        ({"noise": {"ip_noise_gamma_random_strength": True}}, "noise.ip_noise_gamma_random_strength"),
         ({"parts": {"denoiser": {"train": False}}}, "parts.denoiser.train"),
         ({"parts": {"denoiser": {"learning_rate": 1.0}}}, "parts.denoiser.learning_rate"),
         ({"networks": []}, "networks"),
@@ -117,7 +122,7 @@ def test_a_list_entry_without_its_name() -> None:
         ({"optimizer": {"name": "adamw", "eps": float("inf")}}, "optimizer.eps"),
         ({"optimizer": "adamw"}, "optimizer"),
         ({"training": [1]}, "training"),
-        ({"version": 2}, "version"),
+        ({"version": 99}, "version"),
         ({"job": "finetune"}, "job"),
         ({"saving": {"name": "a/b"}}, "saving.name"),
     ],
