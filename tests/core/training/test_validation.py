@@ -13,9 +13,13 @@ from safetensors.torch import load_file
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config
 from core.manager.training_executor import Job
+from core.registry import registry
 from core.settings.checks import validate
 from core.training.events import Event, Finished, Saved, Step, Validated
+from core.training.loop import Progress, one_step
 from core.training.planning import plan_run
+from core.training.setup import Run
+from core.training.validation import validate as validate_run
 
 Train = Callable[..., tuple[Job, Event | None]]
 
@@ -119,3 +123,21 @@ def test_the_average_is_measured_too(train: Train, tmp_path: Path) -> None:
     means = [event.ema_mean or 0.0 for event in measured(events)]
     assert means != [event.mean for event in measured(events)]
     assert [event.best for event in measured(events)] == [mean < min([9, *means[:i]]) for i, mean in enumerate(means)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry("networks").names())
+def test_measuring_changes_nothing_with_any_network(name: str, make_run: Callable[..., Run]) -> None:
+    """Nor does an average that is swapped in and out: two steps with both between them, and two without."""
+    network = {"name": name} | ({"token": "ohx", "initial_text": "ball"} if name == "embedding" else {})
+    changes = {"networks": [network], "ema": {"where": "device", "decay": 0.5}, "validation": {"share": 0.34}}
+    ends = []
+    for measures in (True, False):
+        run, progress = make_run(changes), Progress()
+        for _ in range(2):
+            one_step(run, progress)
+            if measures:
+                validate_run(run, progress)
+        assert sum(isinstance(event, Validated) for event in run.told) == 2 * measures  # type: ignore[attr-defined]
+        ends.append([parameter.detach().clone() for parameter in run.parameters])
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
