@@ -200,3 +200,21 @@ def test_search_finds_a_plug_in_by_what_other_programs_call_it(panel: LoraTraine
     assert node.matches("RAWR") and node.matches("COSINE_WITH_HARD_RESTARTS") and node.matches("piecewise")
     assert panel.draft.form.choice("optimizer").matches("PagedAdamW8bit")
     assert not node.matches("lokr")
+
+
+def test_a_sampling_preset_is_chosen_and_taken_back(panel: LoraTrainer) -> None:
+    chooser = panel._profiles._sampling
+    before = panel.draft.form.data()
+    assert chooser.dropdown.value == "" and chooser.about.value == ""
+    names = [name for _, name in chooser.dropdown.options if name]
+    assert len(names) >= 5
+    for name in names:
+        chooser.dropdown.value = name
+        after = panel.draft.form.data()
+        changed = {change.path.split(".")[0] for change in panel.draft.generator.changes(before, after)}
+        assert changed == {"sampling"} and after["sampling"]["prompts"] != before["sampling"]["prompts"]
+        assert panel.draft.problems(after) == []
+        assert chooser.about.value
+    while not chooser.undo.disabled:
+        chooser.undo.click()
+    assert panel.draft.form.data() == before and chooser.dropdown.value == ""

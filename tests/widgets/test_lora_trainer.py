@@ -121,8 +121,8 @@ def test_a_profile_changes_its_own_settings_and_is_undone(panel: LoraTrainer) ->
 
 def test_every_profile_can_be_chosen_and_undone(panel: LoraTrainer) -> None:
     before = panel.draft.form.data()
-    for chooser in (panel._profiles._training, panel._profiles._memory):
-        names = [name for _, name in chooser.dropdown.options]
+    for chooser in (panel._profiles._training, panel._profiles._memory, panel._profiles._sampling):
+        names = [name for _, name in chooser.dropdown.options if name]
         assert len(names) >= 4
         for name in names:
             chooser.dropdown.value = name

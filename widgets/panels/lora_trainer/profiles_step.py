@@ -19,9 +19,12 @@ from widgets.form import Form
 from widgets.panels.lora_trainer.draft import DEMO, Draft
 from widgets.wording import error_note, facts, note
 
+AS_IT_IS = "None: all stays as it is"
+"""What stands in a dropdown before anything was chosen from it."""
+
 
 class ProfilesStep:
-    """A chooser for training profiles and one for memory profiles."""
+    """A chooser for training profiles, one for memory profiles, and one for sampling presets."""
 
     def __init__(self, draft: Draft) -> None:
         proposed = draft.profiles.propose_memory(draft.generator.machine)
@@ -33,22 +36,26 @@ class ProfilesStep:
         )
         self._training = Chooser(draft, "training", "Training profile", draft.profiles.get("training", DEMO))
         self._memory = Chooser(draft, "memory", "Memory profile", proposed)
+        self._sampling = Chooser(draft, "sampling", "Sampling preset")
 
     def show(self) -> list[ipw.Widget]:
-        """The two choosers."""
-        self._training.refresh()
-        self._memory.refresh()
-        return [self._training.widget, self._machine, self._memory.widget]
+        """The three choosers."""
+        for chooser in (self._training, self._memory, self._sampling):
+            chooser.refresh()
+        return [self._training.widget, self._machine, self._memory.widget, self._sampling.widget]
 
 
 class Chooser:
-    """One kind of profile. Choosing applies it at once; Undo takes back what it changed."""
+    """One kind of profile. Choosing applies it at once; Undo takes back what it changed.
 
-    def __init__(self, draft: Draft, kind: Kind, title: str, chosen: Profile) -> None:
+    chosen: the one that is applied already, if one is.
+    """
+
+    def __init__(self, draft: Draft, kind: Kind, title: str, chosen: Profile | None = None) -> None:
         self._draft, self._applied = draft, chosen
         self._kind: Kind = kind
-        self._profiles = {chosen.name: chosen}
-        self._steps: list[tuple[Profile, dict[str, Any], list[Change]]] = []
+        self._profiles: dict[str, Profile] = {}
+        self._steps: list[tuple[Profile | None, dict[str, Any], list[Change]]] = []
         self._filling = False
         self.dropdown = ipw.Dropdown(description=title, _dom_classes=("ochre-input",))
         self.undo = ipw.Button(description="Undo", icon="undo", disabled=True)
@@ -63,15 +70,16 @@ class Chooser:
     def refresh(self) -> None:
         """Look for profiles again, and show the one that was applied last."""
         found = {profile.name: profile for profile in self._draft.profiles.profiles(self._kind)}
-        self._profiles = {**found, self._applied.name: self._applied}
+        self._profiles = {**found, self._applied.name: self._applied} if self._applied else found
         self._filling = True
-        self.dropdown.options = [(_label(profile), name) for name, profile in self._profiles.items()]
-        self.dropdown.value = self._applied.name
+        options = [(_label(profile), name) for name, profile in self._profiles.items()]
+        self.dropdown.options = options if self._applied else [(AS_IT_IS, ""), *options]
+        self.dropdown.value = self._applied.name if self._applied else ""
         self._filling = False
-        self.about.value = describe(self._applied.about)
+        self.about.value = describe(self._applied.about) if self._applied else ""
 
     def _choose(self, name: str) -> None:
-        if self._filling:
+        if self._filling or not name:
             return
         before = self._draft.form.data()
         try:
@@ -92,7 +100,7 @@ class Chooser:
         self._show(applied)
         self.changes.value = note("Undone.", "What the profile had changed is as it was.")
 
-    def _show(self, applied: Profile) -> None:
+    def _show(self, applied: Profile | None) -> None:
         self._applied = applied
         self.undo.disabled = not self._steps
         self.refresh()
