@@ -99,7 +99,7 @@ class Form:
         node: Node | None = self._root
         for key in path.split("."):
             node = node.inside(key) if node else None
-            title = node.label if node else key
+            title = node.label if node else str(int(key) + 1) if key.isdecimal() else key
             if titles[-1:] != [title]:
                 titles.append(title)
         return " › ".join(titles)

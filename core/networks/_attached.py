@@ -15,7 +15,7 @@ from core.errors import OchreError
 from core.networks._groups import optimizer_groups
 from core.networks._modules.change import Change
 from core.networks._norms import Limited, is_product, limit_norms
-from core.networks._plain import plain_lora
+from core.networks._plain import plain_lora, with_one_alpha
 from core.networks._rules import Said
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Attached:
             for key, module in modules.items():
                 for suffix, tensor in module.to_file().items():  # type: ignore[operator]
                     exported[f"{lora_name(part, _path(key))}.{suffix}"] = tensor.detach().float().cpu().contiguous()
-        return exported
+        return with_one_alpha(exported)
 
     def metadata(self) -> dict[str, str]:
         """kohya's `ss_network_*` entries."""

@@ -73,7 +73,7 @@ def network_from_config(config: Mapping[str, Any], family: str) -> KohyaNetwork:
     named = {"scale_weight_norms": "max_norm", "network_weights": "weights", "dim_from_weights": "weights_rank"}
     made.settings |= {ours: flat[name] for name, ours in named.items() if flat.get(name)}
     if flat.get("base_weights"):
-        made.notes.append("base_weights: has no counterpart; bake these LoRAs into the base model first")
+        made.notes.append("base_weights: is no setting of the network; name these LoRAs in base.loras")
     return made
 
 

@@ -64,7 +64,13 @@ class NewWord(nn.Module):
         """One group for each text encoder."""
         word, rate, stop = self.config.token, self.config.learning_rate, self.config.stop_after
         return [
-            {"params": [vectors], "lr": rate, "name": f"embedding {word} {part}", "part": f"{word} {part}", "stop_after": stop}
+            {
+                "params": [vectors],
+                "lr": rate,
+                "name": f"embedding {word} {part}",
+                "part": f"{word} {part}",
+                "stop_after": stop,
+            }
             for part, vectors in self.vectors.items()
         ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -52,10 +53,31 @@ def plain_lora(changes: Iterable[tuple[str, Change]], rank: int) -> Plain:
         up, down, size, missing = _halves(change, rank)
         whole, lost = whole + size, lost + missing
         ends = [1] * (len(change.shape) - 2)
-        tensors[f"{name}.alpha"] = torch.tensor(float(len(down)))
+        tensors[f"{name}.alpha"] = torch.tensor(float(len(down)))  # a scale of 1
         tensors[f"{name}.lora_down.weight"] = down.reshape(len(down), *change.shape[1:]).cpu().contiguous()
         tensors[f"{name}.lora_up.weight"] = up.reshape(*up.shape, *ends).cpu().contiguous()
+    tensors = with_one_alpha(tensors)
     return Plain(tensors, math.sqrt(max(0.0, 1 - lost / whole)) if whole else 1.0, norms, biases)
+
+
+def with_one_alpha(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a LoRA's file, with the same alpha in all layers and the same effect.
+
+    diffusers 0.42 finds the alphas of single attention layers under names that its model doesn't have, and gives these
+    layers the alpha that most have.
+    """
+    alphas = {name: float(alpha) for name, alpha in tensors.items() if name.endswith(".alpha")}
+    ups = {name: f"{name.removesuffix('.alpha')}.lora_up.weight" for name in alphas}
+    found = Counter(alpha for name, alpha in alphas.items() if ups[name] in tensors)
+    if len(found) < 2:
+        return dict(tensors)
+    ((usual, _),) = found.most_common(1)
+    changed = dict(tensors)
+    for name, alpha in alphas.items():
+        if alpha != usual and ups[name] in tensors:
+            changed[name] = torch.tensor(usual)
+            changed[ups[name]] = tensors[ups[name]] * (alpha / usual)
+    return changed
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ class Rule(Settings):
             yield from pattern_problems("pattern", self.pattern)
         changes = self.rank or self.alpha or self.learning_rate or self.learning_rate_factor != 1
         if self.train and not changes:
-            yield Problem("rank", "changes nothing; set a rank, an alpha, a learning rate or a factor, or switch train off")
+            yield Problem("rank", "this rule changes nothing; set a rank, an alpha or a rate, or switch train off")
         if not self.train and changes:
             yield Problem("train", "is off, so that these layers have no rank, alpha or learning rate; take these out")
         if self.learning_rate and self.learning_rate_factor != 1:

@@ -22,6 +22,7 @@ _SAID: Mapping[str, Mapping[str, Any]] = {
     "SGDNesterov": {"momentum": 0.9, "nesterov": True},
     "SGDNesterov8bit": {"momentum": 0.9},
     "AdaFactor": {"relative_step": True, "scale_parameter": True},
+    "Adafactor": {"relative_step": True, "scale_parameter": True},
 }
 _WITHOUT_EFFECT = {
     "block_wise", "capturable", "differentiable", "foreach", "fsdp_in_use", "fused", "log_every", "optim_bits",
@@ -50,9 +51,9 @@ def translated(name: str, arguments: Sequence[str] = ()) -> Translated:
     As with kohya, capital and small letters are alike, a name with dots is an import path, and one that is in no list
     is a class of torch.optim.
     """
-    known = {other.lower(): other for other in other_names()}
-    if "." not in name and name.lower() in known:
-        return _plugin(known[name.lower()], arguments)
+    known = {other.lower(): other for other in other_names()} | {other: other for other in other_names()}
+    if found := known.get(name, known.get(name.lower())):
+        return _plugin(found, arguments)
     if "." not in name and name in registry("optimizers").names():
         return _plugin(name, arguments)
     path = name if "." in name else f"torch.optim.{name}"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from core.config.lora import LoraConfig
 from core.config.toml_file import read_config
-from core.contracts import Family, Match, Model
+from core.contracts import Family, Match, Model, Part
 from core.errors import ModelFileError
 from core.families._detection import recognise
 from core.families._loading import check_folder
@@ -43,6 +44,15 @@ class BaseModel:
         if self.path.is_dir():
             return {}
         return {"sd_model_hash": legacy_hash(self.path), "new_sd_model_hash": sha256_of(self.path)}
+
+    def load_part(self, config: LoraConfig, part: Part, dtype: Any) -> Model:
+        """One part, on the CPU, with the LoRAs that are part of the base added. dtype: a torch dtype."""
+        from core.weights.lora_changes import bake
+
+        loaded = self.family.load(self.path, [part], {part: dtype})
+        for lora in config.base.loras:
+            bake(loaded.parts[part], part, self.family.name, Path(lora.file).expanduser(), lora.strength)
+        return loaded
 
     def empty_model(self, config: LoraConfig) -> Model:
         """The model before any part of it is loaded."""

@@ -109,7 +109,7 @@ class Encoding:
 
     def _load(self, model: Model, part: Part) -> None:
         dtype = DTYPES[self.config.memory.precision]
-        loaded = self.family.load(self.base.path, [part], {part: dtype})
+        loaded = self.base.load_part(self.config, part, dtype)
         model.parts[part] = loaded.parts[part].to(self.accelerator.device)
         model.tokenizers |= loaded.tokenizers
 

@@ -283,7 +283,7 @@ def check_parts(config: LoraConfig, family: Family) -> None:
 
 def load_denoiser(config: LoraConfig, base: BaseModel, model: Model, device: torch.device) -> None:
     """The denoiser in the run's precision, on the device, nothing of it trainable."""
-    loaded = base.family.load(base.path, ["denoiser"], {"denoiser": DTYPES[config.memory.precision]})
+    loaded = base.load_part(config, "denoiser", DTYPES[config.memory.precision])
     model.parts["denoiser"] = loaded.parts["denoiser"].to(device)
     give_back_host_memory()
 

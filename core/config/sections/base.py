@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
+from core.errors import Problem
 from core.settings import Settings, setting
+
+
+class BaseLora(Settings):
+    """A LoRA that is part of the base."""
+
+    file: str = setting("", "File", "The LoRA: a .safetensors file.", kind="file", also=("base_weights",))
+    strength: float = setting(
+        1.0, "Strength", "What its change is multiplied by.", ge=-10, le=10, also=("base_weights_multiplier",)
+    )
+
+    def check(self) -> Iterator[Problem]:
+        if not self.file:
+            yield Problem("file", "choose a LoRA, or take this entry out")
+        if not self.strength:
+            yield Problem("strength", "is 0, so that the LoRA changes nothing; take it out")
 
 
 class Base(Settings):
@@ -62,4 +79,10 @@ class Base(Settings):
         "`(red coat:1.3)` in a caption counts more, `[hat]` less, as in Forge. Off: the brackets are text.",
         level="advanced",
         also=("weighted_captions",),
+    )
+    loras: list[BaseLora] = setting(
+        [],
+        "LoRAs in the base",
+        "Added to the base model's weights before training. What is trained then works beside them, not without them.",
+        level="advanced",
     )

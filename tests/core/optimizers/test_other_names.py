@@ -40,7 +40,7 @@ KOHYA: dict[str, tuple[str, dict[str, Any]]] = {
     "DAdaptAdanIP": ("dadapt_adan_ip", {}),
     "DAdaptLion": ("dadapt_lion", {}),
     "DAdaptSGD": ("dadapt_sgd", {}),
-    "AdaFactor": ("adafactor", {"relative_step": True}),
+    "AdaFactor": ("adafactor", {"relative_step": True, "scale_parameter": True}),
     "Prodigy": ("prodigy", {}),
     "AdamWScheduleFree": ("schedule_free_adamw", {}),
     "RAdamScheduleFree": ("schedule_free_radam", {}),
@@ -60,6 +60,11 @@ def test_kohyas_names_in_any_case(name: str) -> None:
     assert result.table["name"] == ours and not result.notes
     config = load(registry("optimizers").get(ours), result.table)
     assert {key: getattr(config, key) for key in says} == says
+
+
+def test_kohyas_adafactor_has_its_own_rate_and_onetrainers_has_not() -> None:
+    assert translated("Adafactor").table["relative_step"] is True
+    assert "relative_step" not in translated("ADAFACTOR").table
 
 
 def test_no_name_stands_for_two_optimizers() -> None:

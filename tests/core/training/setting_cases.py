@@ -220,6 +220,8 @@ ELSEWHERE: Mapping[str, str] = {
     "version": "core/config/test_migrations.py",
     "job": "core/config/test_toml_file.py",
     "base.family": "core/training/test_bad_input.py",
+    "base.loras.0.file": "core/training/test_network_settings.py",
+    "base.loras.0.strength": "core/weights/test_lora_changes.py",
     "saving.overwrite": "core/training/test_planning.py",
     "logging.wandb": "core/training/test_weights_and_biases.py",
     "logging.wandb_project": "core/training/test_weights_and_biases.py",

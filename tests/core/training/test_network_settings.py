@@ -123,3 +123,26 @@ def test_a_run_begins_with_a_file_and_writes_it_again(train: Callable[..., Any],
     again, whole = load_file(end.path), load_file(first)
     assert again.keys() == whole.keys()
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+
+
+def test_loras_in_the_base_are_part_of_it(train: Callable[..., Any], make_run: Make, tmp_path: Path) -> None:
+    """What a base with a LoRA inside predicts is what the run ended with that made the LoRA."""
+    parts = {"parts": {part: settings | {"learning_rate": 0.05} for part, settings in BOTH.items()}}
+    _, end = train("sd15", lora() | parts | {"training": {"max_steps": 2}})
+    trained = make_run(lora(weights=end.path) | parts)
+    baked = make_run({"base": {"loras": [{"file": end.path, "strength": 1.0}]}})
+    plain = make_run({})
+    x, times = torch.randn(2, 4, 8, 8), torch.tensor([10, 500])
+    captions = ["a ball", "a bowl"]
+    seen = []
+    for run in (trained, baked, plain):
+        for module in run.model.parts.values():
+            module.eval()
+        if "text_1" not in run.model.parts:
+            run.model.parts["text_1"] = run.base.load_part(run.config, "text_1", torch.float32).parts["text_1"]
+        told = torch.stack([one["hidden"] for one in run.family.encode_text(run.model, "text_1", captions)])
+        unet: Any = run.model.parts["denoiser"]
+        with torch.no_grad():
+            seen.append(unet(x, times, encoder_hidden_states=told).sample)
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-3, atol=1e-4)
+    assert (seen[0] - seen[2]).abs().max() > 1e-2
