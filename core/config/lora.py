@@ -119,6 +119,10 @@ class LoraConfig(Settings):
 
         kind: diffusion or flow. prediction, ends_in_noise (zero terminal SNR): None where they aren't known.
         """
+        for name in ("prediction", "zero_terminal_snr") if kind == "flow" else ():
+            if getattr(self.base, name) != "detect":
+                path = f"base.{name}"
+                yield Problem(path, "is of diffusion models, and the base is a flow model", {path: "detect"})
         ends_in_noise = ends_in_noise and self.times.end == SCALE
         for index, weighting in enumerate(self.weightings):
             if reason := weighting.unsuited(kind, prediction, ends_in_noise):

@@ -50,6 +50,11 @@ def test_offsets_by_noise_level_are_not_for_flow() -> None:
     assert "noise.generalized_offset_noise" in dict(problems(noise=noise))
 
 
+def test_a_flow_model_has_no_prediction_to_choose() -> None:
+    found = dict(problems(base={"prediction": "v_prediction", "zero_terminal_snr": "no"}))
+    assert {"base.prediction", "base.zero_terminal_snr"} <= set(found)
+
+
 def test_the_generator_asks_the_base_model(tmp_path: Path) -> None:
     base = save_folder(registry("families").get("sd15")().tiny(), tmp_path / "base")
     generator = ConfigGenerator()
