@@ -72,6 +72,12 @@ def find_base(config: LoraConfig) -> BaseModel:
     if is_backup(Path(source)):
         network = Path(source)
         source = read_config(LoraConfig, network / "run.toml").base.source
+        named = [index for index, one in enumerate(config.networks) if getattr(one, "weights", "")]
+        if named:
+            raise ModelFileError(
+                f"The run would begin with two LoRAs: base.source is a backup, and networks.{named[0]}.weights a file.",
+                do="Take one of them out.",
+            )
     path = resolve(source)
     match = choose(recognise(path), config, path)
     family: Family = registry("families").get(match.family)()

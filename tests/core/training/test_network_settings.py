@@ -125,6 +125,15 @@ def test_a_run_begins_with_a_file_and_writes_it_again(train: Callable[..., Any],
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
 
 
+def test_a_run_does_not_begin_with_two_loras(train: Callable[..., Any], tmp_path: Path) -> None:
+    job, end = train("sd15", lora() | {"training": {"max_steps": 1}})
+    (backup,) = (job.workspace / "backups").iterdir()
+    changes = lora(weights=end.path) | {"base": {"source": str(backup)}, "saving": {"workspace": str(tmp_path / "two")}}
+    _, end = train("sd15", changes)
+    assert isinstance(end, Failed)
+    assert "networks.0.weights" in end.what and "base.source is a backup" in end.what
+
+
 def test_loras_in_the_base_are_part_of_it(train: Callable[..., Any], make_run: Make, tmp_path: Path) -> None:
     """What a base with a LoRA inside predicts is what the run ended with that made the LoRA."""
     parts = {"parts": {part: settings | {"learning_rate": 0.05} for part, settings in BOTH.items()}}
