@@ -68,8 +68,8 @@ def test_a_convolution_gives_the_convolution_with_the_rebuilt_weight() -> None:
     weight, bias = conv.weight.double(), conv.bias.double()  # type: ignore[union-attr,operator]
     network = Locon(conv_rank=2, conv_alpha=5.0).attach(model, GROUPS)
     fill(network)
-    file = network.export(lambda part, path: path)
-    up, down = file["conv.lora_up.weight"].double(), file["conv.lora_down.weight"].double()
+    trained = network.state()
+    up, down = trained["denoiser.conv.lora_up.weight"].double(), trained["denoiser.conv.lora_down.weight"].double()
     change = 5.0 / 2 * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
     expected = torch.nn.functional.conv2d(x.double(), weight + change, bias, stride=2, padding=1)
     torch.testing.assert_close(conv(x).double(), expected, rtol=1e-5, atol=1e-6)  # type: ignore[operator]

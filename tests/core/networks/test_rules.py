@@ -28,12 +28,12 @@ def attach(family: Any, network: Any, *parts: str) -> Any:
 
 
 def sizes(family: Any, network: Lora | Locon, *parts: str) -> dict[str, tuple[int, float]]:
-    """Full name -> rank and alpha, as the file tells them."""
+    """Full name -> rank and alpha of the update. (In the file all layers have one alpha, and the same effect.)"""
     attached, _ = attach(family, network, *parts)
-    file = attached.export(lambda part, path: f"{part}/{path}")
-    names = {f"{part}/{path}": f"{part}.{path}" for part, path in attached.layers()}
     return {
-        name: (file[f"{key}.lora_down.weight"].shape[0], float(file[f"{key}.alpha"])) for key, name in names.items()
+        f"{part}.{key.replace('/', '.')}": (len(module.lora_down.weight), float(module.alpha))
+        for part, modules in attached.modules().items()
+        for key, module in modules.items()
     }
 
 
@@ -57,7 +57,7 @@ def test_later_rules_win_setting_by_setting(family: Any) -> None:
 
 
 def test_a_rank_stabilised_scale_is_of_the_rules_rank(family: Any) -> None:
-    """alpha sqrt(rank) in the file, so that alpha / rank is alpha / sqrt(rank) (Kalajdzievski 2023)."""
+    """alpha sqrt(rank), so that alpha / rank is alpha / sqrt(rank) (Kalajdzievski 2023)."""
     network = Lora(rank=8, alpha=4.0, rank_stabilised=True, rules=rules({"blocks": "MID", "rank": 9}))
     found = sizes(family, network)
     assert {size for name, size in found.items() if "mid_block" in name} == {(9, 4.0 * 3)}
