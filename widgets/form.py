@@ -133,7 +133,7 @@ class Form:
     @staticmethod
     def _search(shown: Sequence[Section]) -> list[ipw.Widget]:
         search = ipw.Text(
-            placeholder="Find a setting by any of its names: rank, network_dim ...",
+            placeholder="By any name: rank, network_dim, RAWR ...",
             description="Search",
             continuous_update=True,
             _dom_classes=("ochre-search",),
