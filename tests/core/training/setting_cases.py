@@ -212,7 +212,7 @@ CASES: Mapping[str, Case] = {
     "ema.sample": Case("ema", {**EMA, **DRAWN}),
     "ema.save": Case("ema", EMA),
     "logging.tensorboard": Case(True),
-    "logging.every_n_steps": Case(1, {"logging.tensorboard": True}),
+    "logging.every_n_steps": Case(1, {"logging.tensorboard": True, "training.max_steps": 4}),
 }
 """Setting -> case. `0` in a path is the first entry of a list."""
 

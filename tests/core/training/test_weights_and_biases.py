@@ -157,11 +157,11 @@ def test_without_the_package_it_is_a_problem_with_a_way_out(monkeypatch: pytest.
 def test_settings_are_told_without_the_users_folders() -> None:
     config = LoraConfig.model_validate(
         {
-            "base": {"source": "/home/me/model"},
-            "saving": {"workspace": "/home/me/run"},
-            "concepts": [{"folder": "/home"}],
+            "base": {"source": "/secret/model"},
+            "saving": {"workspace": "/secret/run"},
+            "concepts": [{"folder": "/secret"}],
         }
     )
     told = data_without_places(config)
-    assert "/home" not in json.dumps(told)
+    assert "/secret" not in json.dumps(told)
     assert told["concepts"][0]["kind"] == "standard" and told["optimizer"]["name"] == "adamw"
