@@ -305,7 +305,7 @@ def test_stop_ends_the_run_with_a_backup(page: Any, folder: Path) -> None:
 def test_run_all_from_top_to_bottom(browser: Any, start_lab: Callable[[Path], Any], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "demo", tmp_path / "demo")
     shutil.copy(ROOT / "LoRA_Trainer.ipynb", tmp_path)
-    page = start_lab(tmp_path).open(browser, "LoRA_Trainer.ipynb", height=6080)
+    page = start_lab(tmp_path).open(browser, "LoRA_Trainer.ipynb", height=7000)
     page.set_default_timeout(4 * PATIENCE)
     execute(page, "notebook:run-all-cells")
     page.locator(".ochre-places").wait_for()
