@@ -61,22 +61,20 @@ def plain_lora(changes: Iterable[tuple[str, Change]], rank: int) -> Plain:
 
 
 def with_one_alpha(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a LoRA's file, with the same alpha in all layers and the same effect.
+    """The tensors of a LoRA's file; with one alpha for all layers, and the same effect, if attentions have others.
 
-    diffusers 0.42 finds the alphas of single attention layers under names that its model doesn't have, and gives these
+    diffusers 0.42 looks for the alphas of attention layers under names that its model doesn't have, and gives these
     layers the alpha that most have.
     """
-    alphas = {name: float(alpha) for name, alpha in tensors.items() if name.endswith(".alpha")}
-    ups = {name: f"{name.removesuffix('.alpha')}.lora_up.weight" for name in alphas}
-    found = Counter(alpha for name, alpha in alphas.items() if ups[name] in tensors)
-    if len(found) < 2:
+    layers = {name.removesuffix(".lora_up.weight") for name in tensors if name.endswith(".lora_up.weight")}
+    alphas = {layer: float(tensors[f"{layer}.alpha"]) for layer in layers}
+    usual = max(Counter(alphas.values()).items(), key=lambda found: (found[1], found[0]), default=(1.0, 0))[0]
+    if not any("attn" in layer and alpha != usual for layer, alpha in alphas.items()):
         return dict(tensors)
-    ((usual, _),) = found.most_common(1)
     changed = dict(tensors)
-    for name, alpha in alphas.items():
-        if alpha != usual and ups[name] in tensors:
-            changed[name] = torch.tensor(usual)
-            changed[ups[name]] = tensors[ups[name]] * (alpha / usual)
+    for layer, alpha in alphas.items():
+        changed[f"{layer}.alpha"] = torch.tensor(usual)
+        changed[f"{layer}.lora_up.weight"] = tensors[f"{layer}.lora_up.weight"] * (alpha / usual)
     return changed
 
 
