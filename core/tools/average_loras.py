@@ -271,7 +271,10 @@ def _check_kinds(one: Saved, layers: Mapping[str, Sequence[str]]) -> None:
 def _change(
     readers: Sequence[TensorReader], weights: Sequence[float], layer: str, pair: tuple[str, str], rank: int | None
 ) -> tuple[dict[str, Tensor], float]:
-    """A layer's averaged change as two matrices of a rank, with the last file's scale; and how much of its norm."""
+    """A layer's averaged change as two matrices of a rank, with the last file's alpha; and how much of its norm.
+
+    The alpha stays because diffusers reads that of one layer for all attention layers of its kind.
+    """
     import torch
 
     ups, downs = [], []
@@ -281,21 +284,17 @@ def _change(
         downs.append(down)
     last = readers[-1]
     own, up_shape, down_shape = _shapes(last, layer, pair)
-    up, down = torch.cat(ups, 1), torch.cat(downs, 0)
-    wanted = own if rank is None else rank or up.shape[1]
-    scale = _scale(last, layer, pair)
-    if rank == 0:
-        kept = 1.0
-    else:
-        up, down, kept = _nearest(up, down, wanted)
-    up, size = up / scale, up.shape[1]
-    dtype = _dtype(last, f"{layer}.{pair[0]}")
-    made = {
+    up, down, kept = torch.cat(ups, 1), torch.cat(downs, 0), 1.0
+    if rank != 0:
+        up, down, kept = _nearest(up, down, rank or own)
+    size, dtype = up.shape[1], _dtype(last, f"{layer}.{pair[0]}")
+    alphas = {f"{layer}.alpha": last.read(f"{layer}.alpha")} if f"{layer}.alpha" in last.header.tensors else {}
+    for alpha in alphas.values():
+        up = up * (size / float(alpha))  # what alpha / rank takes back
+    made = alphas | {
         f"{layer}.{pair[0]}": up.reshape(up.shape[0], size, *up_shape[2:]).to(dtype),
         f"{layer}.{pair[1]}": down.reshape(size, *down_shape[1:]).to(dtype),
     }
-    if f"{layer}.alpha" in last.header.tensors:
-        made[f"{layer}.alpha"] = torch.tensor(scale * size).to(_dtype(last, f"{layer}.alpha"))
     return made, kept
 
 
@@ -368,8 +367,7 @@ def _metadata(last: Saved, name: str, weights: Mapping[str, float], tensors: Map
     ranks = {len(tensor) for key, tensor in tensors.items() if key.endswith(FACTORS[0][1])}
     alphas = {float(tensor) for key, tensor in tensors.items() if key.endswith(".alpha")}
     if "ss_network_dim" in told and ranks:
-        told["ss_network_dim"] = _one_of(ranks)
-        told["ss_network_alpha"] = _one_of(alphas)
+        told["ss_network_dim"], told["ss_network_alpha"] = _one_of(ranks), _one_of(alphas)
     told["ss_output_name"] = name
     told["ss_averaged_from"] = json.dumps({file: round(weight, 6) for file, weight in weights.items()})
     if any(key.startswith("modelspec.") for key in told):
