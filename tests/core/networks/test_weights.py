@@ -86,6 +86,20 @@ def test_a_network_begins_where_its_file_ended(
         assert torch.equal(tensor, before.state()[name]), name
 
 
+def test_alphas_that_were_made_alike_in_the_file_are_made_up_for(tmp_path: Path) -> None:
+    """Where attentions have several, diffusers would read another one, so that the file has one for all."""
+    family = family_of("sd15")
+    network = {**SIZES, "layers": "attention", "rules": [Rule(pattern="attn2", alpha=0.5)]}
+    path, before = saved(tmp_path / "lora.safetensors", Lora(**network), family)
+    assert len({float(tensor) for name, tensor in load_file(path).items() if name.endswith(".alpha")}) == 1
+    after, _ = attach(Lora(**network, weights=str(path)), family)
+    alphas = {float(change.alpha) for _, change in after.changes()}
+    assert alphas == {3.0, 0.5}
+    expected = differences(before)
+    for layer, change in differences(after).items():
+        torch.testing.assert_close(change, expected[layer], rtol=1e-5, atol=1e-7)
+
+
 def test_another_alpha_is_made_up_for(tmp_path: Path) -> None:
     """The update is the file's: alpha / rank up down, in float64. kohya would scale its weights by the alpha here."""
     family = family_of("sd15")
