@@ -168,6 +168,12 @@ class LoraConfig(Settings):
         for index, network in enumerate(self.networks):
             if isinstance(network, Embedding) and words.count(network.token.casefold()) > 1:
                 yield Problem(f"networks.{index}.token", f"two embeddings have the word {network.token}")
+        ends = [name.casefold() for network in self.networks for name in network.beside_names()]
+        for index, network in enumerate(self.networks):
+            twice = [name for name in network.beside_names() if ends.count(name.casefold()) > 1]
+            if twice and not (isinstance(network, Embedding) and words.count(network.token.casefold()) > 1):
+                message = f"writes NAME_{twice[0]}.safetensors, and so does another network; choose another word"
+                yield Problem(f"networks.{index}", message)
 
     def _check_stops(self) -> Iterator[Problem]:
         """At least one part goes on to the end."""

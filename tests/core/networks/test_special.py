@@ -222,6 +222,12 @@ def test_dora_with_an_algorithm_that_has_none(cls: Any) -> None:
     assert problem.message == f"{cls.label} has no DoRA (decompose); LoRA, LoCon, LoHa and LoKr have it"
 
 
+def test_two_networks_write_no_file_of_the_same_name() -> None:
+    data = {"networks": [{"name": "loha", "save_plain": True}, {"name": "embedding", "token": "Plain"}]}
+    found = [problem.path for problem in validate(LoraConfig, data)[1] if "and so does another" in problem.message]
+    assert found == ["networks.0", "networks.1"]
+
+
 @pytest.mark.parametrize("name", ["lora", "locon", "loha", "lokr"])
 def test_dora_with_those_that_have_it(name: str) -> None:
     assert problems_of({"name": name, "decompose": True}) == []
