@@ -153,6 +153,22 @@ def test_lycoris_presets_can_be_said(
     assert chosen(network, family, modules) == expected
 
 
+@pytest.mark.parametrize(
+    ("filter_text", "network"),
+    [("attentions", Lora()), ("attn", Lora(layers="attention")), ("", Lora(layers="all"))],
+)
+def test_onetrainers_presets_can_be_said(
+    filter_text: str, network: Lora, family: Any, real: dict[str, nn.Module]
+) -> None:
+    """LAYER_PRESETS of SD and SDXL (attn-mlp, attn-only, full): a text that is found in the paths of the UNet."""
+    expected = {
+        f"denoiser.{path}"
+        for path, layer in real["denoiser"].named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d) and filter_text in path
+    }
+    assert chosen(network, family, {"denoiser": real["denoiser"]}) == expected
+
+
 def test_kohyas_include_and_exclude_can_be_said() -> None:
     """lora_anima.py: left out if any exclude_pattern matches the whole path, and no include_pattern does."""
     family = registry("families").get("sd15")()
