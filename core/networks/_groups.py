@@ -43,6 +43,12 @@ class LoraPlus(Settings):
         """How many times faster the up matrices of a part learn."""
         return (self.lora_plus_text_ratio if part.startswith("text_") else 0.0) or self.lora_plus_ratio
 
+    def plus_arguments(self) -> dict[str, Any]:
+        """What kohya's `network_args` would hold of it."""
+        ratios = {"loraplus_unet_lr_ratio": "denoiser", "loraplus_text_encoder_lr_ratio": "text_1"}
+        found = {name: self.up_ratio(part) for name, part in ratios.items()}
+        return found if set(found.values()) != {1.0} else {}
+
 
 def optimizer_groups(
     changes: Mapping[Part, Iterable[tuple[Said, nn.Module]]],

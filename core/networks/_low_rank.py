@@ -64,5 +64,5 @@ class LowRank(FirstWeights, LoraPlus, NormLimit, StartFrom, Decomposable):
         return told
 
     def arguments(self) -> dict[str, Any]:
-        told = super().arguments() | given(self.first_arguments())
+        told = super().arguments() | self.plus_arguments() | given(self.first_arguments())
         return {name: value for name, value in told.items() if name != "algo" or self.train_norms}

@@ -59,4 +59,4 @@ class Dylora(LoraPlus, NormLimit, StartFrom, Ranked):
         return loads({"diffusers": REFUSED} if self.train_norms else {})
 
     def arguments(self) -> dict[str, Any]:
-        return super().arguments() | {"block_size": self.block_size}
+        return super().arguments() | self.plus_arguments() | {"block_size": self.block_size}

@@ -1,5 +1,6 @@
 """Rules: which layers they are about, what they change, and what is wrong with some."""
 
+import json
 import re
 from typing import Any
 
@@ -167,6 +168,12 @@ def test_lora_plus_of_encoders_is_the_same_if_not_said(family: Any) -> None:
     attached, model = attach(family, Lora(lora_plus_ratio=8.0), "denoiser", "text_1")
     groups = grouped(attached, model, {"denoiser": 1e-3, "text_1": 1e-4})
     assert groups["text_1 up"][0] == pytest.approx(8e-4)
+
+
+def test_the_metadata_tell_the_ratios() -> None:
+    told = json.loads(Lora(lora_plus_ratio=4.0, lora_plus_text_ratio=2.0).metadata()["ss_network_args"])
+    assert told == {"loraplus_unet_lr_ratio": "4.0", "loraplus_text_encoder_lr_ratio": "2.0"}
+    assert json.loads(Lora().metadata()["ss_network_args"]) == {}
 
 
 def test_lora_plus_of_dylora_is_its_up_blocks(family: Any) -> None:
