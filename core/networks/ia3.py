@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 # Of a UNet, and of CLIP: LyCORIS' preset ia3
-OUTPUTS, INPUTS = r"(to_k|to_v|k_proj|v_proj)$", r"(ff\.net\.2|mlp\.fc2)$"
+INPUTS = r"(ff\.net\.2|mlp\.fc2)$"
+PAPER = r"(to_k|to_v|k_proj|v_proj|ff\.net\.2|mlp\.fc2)$"
 
 
 class Ia3(LayerAdapter):
@@ -57,7 +58,7 @@ class Ia3(LayerAdapter):
     def chosen(self, model: Model, parts: Mapping[Part, PartLayers]) -> dict[Part, Layers]:
         if self.layers != "paper":
             return super().chosen(model, parts)
-        named = self.model_copy(update={"layers": "patterns", "include": [OUTPUTS, INPUTS, *self.include]})
+        named = self.model_copy(update={"layers": "patterns", "include": [PAPER, *self.include]})
         return LayerAdapter.chosen(named, model, parts)
 
     def make(self, name: str, layer: nn.Module, rank: int, alpha: float) -> Change:

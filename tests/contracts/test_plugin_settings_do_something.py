@@ -173,10 +173,11 @@ def kind_of(objective: Any) -> str:
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.to_q, self.ff = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+        self.norm, self.ff = nn.LayerNorm(width), nn.Linear(width, width)
+        self.to_q, self.to_k = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ff(self.to_q(self.norm(x)).tanh())
+        return self.ff((self.to_q(self.norm(x)) + self.to_k(x)).tanh())
 
 
 class Part(nn.Module):
@@ -194,7 +195,7 @@ class Part(nn.Module):
 
 LAYERS = PartLayers(
     groups={
-        "attention": r"to_q$", "attention_mlp": r"(to_q|ff)$", "transformer": r"(to_q|ff)$", "convolution": r"conv",
+        "attention": r"to_q$", "attention_mlp": r"(to_[qk]|ff)$", "transformer": r"(to_q|ff)$", "convolution": r"conv",
         "linear": r".", "all": r".",
     },
     blocks={"IN00": r"conv_in|blocks\.0", "OUT00": r"blocks\.1"},

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.contracts import Model, Network
-from core.networks._adapter import Adapter
+from core.networks.loha import Loha
 from tests.core.networks.cases import CASES, attach, disturb, modules, picture, tiny_model
 
 # The matrices of the small model have ranks up to 24: 24 holds everything, and what needs less has less
@@ -117,5 +117,5 @@ def test_a_plain_file_needs_none_beside_it(name: str) -> None:
 
 
 def test_the_name_of_the_file_is_known_before() -> None:
-    adapter: Adapter = CASES["loha"][0](save_plain=True)  # type: ignore[assignment]
+    adapter = Loha(save_plain=True)
     assert adapter.beside_names() == ["plain"] and not list(adapter.check())

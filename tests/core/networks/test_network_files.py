@@ -59,12 +59,12 @@ def untouched(model: Model, network: Network) -> nn.Module:
 
 def in_comfy(model: Model, network: Network) -> nn.Module:
     """The model as ComfyUI has it with the file, in float64."""
-    other = untouched(model, network).double()
+    other: Any = untouched(model, network).double()
     for path, file in by_layer(network).items():
         layer: Any = other.get_submodule(path)
         weight, bias = comfy(layer.weight.data, None if layer.bias is None else layer.bias.data, file)
         layer.weight.data = weight
-        if bias is not None:
+        if bias is not None and layer.bias is not None:
             layer.bias.data = bias
     return other
 
