@@ -18,8 +18,8 @@ from core.dataset.manifest import Entry
 from core.dataset.pictures import fit, load_picture
 from core.dataset.views import View
 from core.registry import registry
-from core.training.setup import layers_of
 from core.training.run_folder import RunFolder, read_backup_network
+from core.training.setup import layers_of
 
 ROOT = Path(__file__).parents[2]
 TIMES = torch.arange(50, 1000, 100)

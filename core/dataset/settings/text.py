@@ -153,7 +153,8 @@ class ConceptText(Settings):
     caps: list[Literal["upper", "lower", "title", "first"]] = setting(
         [],
         "Variations of capitals",
-        "Any of upper, lower, title (Each Word), first (First word); one of them is drawn.",
+        "Any of upper, lower, title (Each Word), first (First word); one of them is drawn. CLIP, which SD 1.5 and SDXL "
+        "have, reads all letters as small ones.",
         level="advanced",
         also=("caps_randomize_mode",),
     )

@@ -47,7 +47,11 @@ def test_counts_are_kohyas(family, real):
 def test_the_groups_are_kohyas_classes(family, real):
     """By class instead of by path: everything inside a Transformer2DModel; resnets and samplers."""
     unet = real["denoiser"]
-    classes = {"feed_forward": {"FeedForward"}, "transformer": {"Transformer2DModel"}, "convolution": {"ResnetBlock2D", "Downsample2D", "Upsample2D"}}
+    classes = {
+        "feed_forward": {"FeedForward"},
+        "transformer": {"Transformer2DModel"},
+        "convolution": {"ResnetBlock2D", "Downsample2D", "Upsample2D"},
+    }
     for group, names in classes.items():
         inside = {
             f"{path}.{inner}"

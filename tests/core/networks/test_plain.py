@@ -111,7 +111,7 @@ def test_what_a_lora_cannot_hold_is_told() -> None:
 @pytest.mark.parametrize("name", ["lora", "locon", "dylora", "tlora"])
 def test_a_plain_file_needs_none_beside_it(name: str) -> None:
     cls, settings = CASES[name]
-    (problem,) = cls(**settings, save_plain=True).check()
+    (problem,) = cls(**settings, save_plain=True).check()  # type: ignore[call-arg]
     assert problem.path == "save_plain" and problem.replacement == {"save_plain": False}
     assert cls(**settings).beside_names() == [] and not attach(cls, settings, tiny_model()).beside(str)  # type: ignore[arg-type]
 

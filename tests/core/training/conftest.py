@@ -1,5 +1,6 @@
 """Small real models and pictures for runs that take seconds."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
@@ -131,3 +132,16 @@ def with_settings(one_run: Run) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_left_alone() -> None:
+    """A run collects garbage several times; looking through all that the libraries hold took half of a short run."""
+    import diffusers.pipelines.stable_diffusion
+    import lycoris.modules
+    import peft
+    import transformers.models.clip.modeling_clip
+
+    assert all([diffusers, lycoris, peft, transformers])
+    gc.collect()
+    gc.freeze()

@@ -31,9 +31,9 @@ TESTS = Path(__file__).parents[2]
 COST = {
     "memory.gradient_checkpointing": "core/training/test_cost.py",
     "memory.fused_backward": "core/training/test_stepping.py",
-    "concepts.0.image.detail_crops.parallel_workers": "core/dataset/test_tiles.py",
-    "concepts.0.image.detail_crops.caption_timeout": "core/dataset/tile_captions/test_asking.py",
-    "concepts.0.image.detail_crops.caption_max_retries": "core/dataset/tile_captions/test_asking.py",
+    "concepts.0.image.detail_crops.parallel_workers": "core/dataset/tile_captions/test_tile_captions.py",
+    "concepts.0.image.detail_crops.caption_timeout": "core/dataset/tile_captions/test_tile_captions.py",
+    "concepts.0.image.detail_crops.caption_max_retries": "core/dataset/tile_captions/test_tile_captions.py",
 }
 """Settings of cost -> the test that sees equal numbers, and the effect on memory or time."""
 
@@ -53,13 +53,15 @@ def leaves(cls: type[Settings], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 LEAVES = dict(leaves(LoraConfig))
+NO_LEAVES = {"times.strata": "numbers", "sampling.prompts": "log"}
+"""Cases of whole tables, and of a plug-in's setting that only a run shows -> what they affect."""
 
 
 def test_each_setting_has_a_case() -> None:
     captioning = {path for path in LEAVES if ".detail_crops." in path and "caption" in path}
     known = CASES.keys() | ELSEWHERE.keys() | COST.keys() | captioning
     assert sorted(LEAVES.keys() - known) == [], "settings that no test changes"
-    assert sorted(path for path in known - LEAVES.keys() if path not in ("times.strata", "sampling.prompts")) == []
+    assert sorted(path for path in known - LEAVES.keys() if path not in NO_LEAVES) == []
     for path in (*ELSEWHERE.values(), *COST.values()):
         assert (TESTS / path).is_file(), path
     assert {path for path, field in LEAVES.items() if info(field).affects == "cost"} == COST.keys()
@@ -221,7 +223,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("path", CASES)
 def test_it_changes_what_it_says(path: str, run: Run) -> None:
     case: Case = CASES[path]
-    affects = info(LEAVES[path]).affects if path in LEAVES else "numbers"
+    affects = info(LEAVES[path]).affects if path in LEAVES else NO_LEAVES[path]
     before = run(case.given, case.family)
     after = run({**case.given, path: case.value}, case.family)
     assert before[affects] != after[affects], f"{path} = {case.value!r} changes nothing of the {affects}"

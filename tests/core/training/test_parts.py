@@ -27,7 +27,8 @@ def test_default_is_what_the_family_trains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "steps"), [("", None), ("7 steps", 7), ("1 step", 1), ("2 epochs", 25), ("1 epoch", 10), ("9 epochs", None)]
+    ("text", "steps"),
+    [("", None), ("7 steps", 7), ("1 step", 1), ("2 epochs", 25), ("1 epoch", 10), ("9 epochs", None)],
 )
 def test_stops(text: str, steps: int | None) -> None:
     assert stop_of(text, [10, 25, 30]) == steps
@@ -79,7 +80,14 @@ def test_a_part_that_stops_keeps_its_weights(train: Callable[..., Any], tmp_path
 
 def test_what_is_trained_by_default(train: Callable[..., Any], tmp_path: Path) -> None:
     def trained_weights(parts: dict[str, Any]) -> int:
-        job, _ = train("sd15", {"parts": parts, "training": {"max_steps": 1}, "saving": {"workspace": str(tmp_path / str(len(parts) and parts["text_1"]["train"]))}})
+        job, _ = train(
+            "sd15",
+            {
+                "parts": parts,
+                "training": {"max_steps": 1},
+                "saving": {"workspace": str(tmp_path / str(len(parts) and parts["text_1"]["train"]))},
+            },
+        )
         return next(e.trained_weights for e in read_events(job.workspace / "events.jsonl")[0] if isinstance(e, Started))
 
     both = trained_weights({"text_1": {"train": "default"}})
