@@ -1,4 +1,4 @@
-"""Every algorithm in a whole run: it learns, its file is what was trained, and it goes on exactly after a stop."""
+"""Every algorithm in a whole run: bf16, gradient checkpointing, dropouts, a plain LoRA beside, going on after it."""
 
 from __future__ import annotations
 
