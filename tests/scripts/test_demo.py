@@ -18,6 +18,7 @@ from core.dataset.manifest import Entry
 from core.dataset.pictures import fit, load_picture
 from core.dataset.views import View
 from core.registry import registry
+from core.training.networks import Networks
 from core.training.run_folder import RunFolder, read_backup_network
 from core.training.setup import layers_of
 
@@ -68,7 +69,7 @@ def trained(workspace: Path) -> tuple[Model, Network]:
     family = registry("families").get("sd15")()
     model = family.load(ROOT / "demo" / "model", ["denoiser", "vae", "text_1"], {})
     parts = {part: layers_of(family, part) for part in config.parts.trained()}
-    network = config.networks[0].attach(model, parts)
+    network = Networks([config.networks[0].attach(model, parts)])
     backup = RunFolder(workspace).latest_backup()
     assert backup is not None
     network.load_state(read_backup_network(backup))
