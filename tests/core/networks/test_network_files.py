@@ -10,8 +10,9 @@ import torch
 from lycoris import create_lycoris_from_weights
 from torch import Tensor, nn
 
-from core.contracts import Model, Network
+from core.contracts import Model, Network, PartLayers
 from core.networks._adapter import Adapter
+from core.registry import registry
 from tests.core.networks.cases import CASES, RUNS, attach, disturb, modules, picture, tiny_model
 from tests.core.networks.comfy_formulas import comfy
 
@@ -109,3 +110,28 @@ def test_lycoris_does_what_training_did(cls: type[Adapter], settings: dict[str, 
 
 def _name(cls: type[Adapter], settings: dict[str, Any]) -> str:
     return next(name for name, case in CASES.items() if case == (cls, settings))
+
+
+@pytest.mark.parametrize(
+    "name", ["lora, dora by input", "locon, tucker", "loha", "lokr", "dylora", "glora", "oft", "boft", "full", "norms"]
+)
+def test_so_it_does_on_a_real_model_that_was_trained(name: str) -> None:
+    cls, settings = CASES[name]
+    family = registry("families").get("sd15")()
+    model = family.tiny()
+    unet: Any = model.parts["denoiser"]
+    torch.manual_seed(1)
+    network = cls(**settings).attach(model, {"denoiser": PartLayers(family.layer_groups["denoiser"])})
+    (group,) = network.groups({"denoiser": 0.01})
+    optimizer = torch.optim.AdamW(group["params"], lr=group["lr"])
+    x, hidden, times = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 16), torch.tensor([10, 500])
+    before = unet(x, times, hidden).sample.detach()
+    unet.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (unet(x, times, hidden).sample - 1).square().mean().backward()
+        optimizer.step()
+    seen = unet.eval()(x, times, hidden).sample
+    loaded = in_comfy(model, network)(x.double(), times, hidden.double()).sample
+    torch.testing.assert_close(loaded, seen.double(), rtol=1e-4, atol=1e-5)
+    assert (seen - before).abs().max() > 1e-2
