@@ -56,7 +56,8 @@ class Cadence:
 
 
 def _piece(number: float, unit: str) -> str:
-    return f"{number:g} {unit}{'' if number == 1 else 's'}"
+    written = str(int(number)) if float(number).is_integer() else repr(number)
+    return f"{written} {unit}{'' if number == 1 else 's'}"
 
 
 def parse_cadence(text: str) -> Cadence:

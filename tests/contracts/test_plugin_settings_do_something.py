@@ -1,4 +1,7 @@
-"""Each setting of each optimizer, schedule, distribution of times, loss, weighting and network changes what it does."""
+"""Each setting of each optimizer and network changes what it does.
+
+Those of schedules: core/schedules/test_schedule_settings.py; of times, losses and weightings: test_formula_settings.py.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from core.contracts import Model, PartLayers
-from core.objectives import Diffusion, Flow
 from core.registry import registry
 from core.settings import Settings
 from tests.contracts.alternatives import alternatives, shown_context
 
-KINDS = ("optimizers", "schedules", "times", "losses", "weightings", "networks")
+KINDS = ("optimizers", "networks")
 
 PLAIN = ("save_plain", "plain_rank")
 
 CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     **{f"optimizers.*.{how}": {"weight_decay": 0.1} for how in ("weight_decouple", "decouple", "cautious_wd")},
     "optimizers.*.fixed_decay": {"weight_decay": 0.1, "weight_decouple": True},
+    "optimizers.custom.arguments": {"class_path": "torch.optim.SGD"},
+    "optimizers.prodigy_plus_schedule_free.weight_decay_by_lr": {"weight_decay": 0.1},
+    "optimizers.prodigy_plus_schedule_free.atan2": {"use_stableadamw": False},
+    "optimizers.prodigy_plus_schedule_free.use_focus": {"factored": False},
+    "optimizers.prodigy_plus_schedule_free.beta3": {"betas": [0.9, 0.5]},
+    "optimizers.sgd.dampening": {"momentum": 0.9},
+    "optimizers.sgd.nesterov": {"momentum": 0.9},
     "networks.*.include": {"layers": "patterns", "include": ["blocks"]},
     "networks.norms.layers": {"include": [r"denoiser\.blocks\.0", r"text_1\.blocks"]},
     "networks.*.tucker": {"layers": "all"},
@@ -37,6 +46,9 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
 
 VALUES: Mapping[str, Any] = {
     "optimizers.*.adam_groups": "a",
+    "optimizers.custom.class_path": "torch.optim.Adamax",
+    "optimizers.custom.arguments": ["momentum = 0.5"],
+    "optimizers.prodigy_plus_schedule_free.beta3": 0.2,
     "networks.*.include": [r"blocks\.1"],
     "networks.*.exclude": [r"blocks\.1"],
     "networks.*.rules": [{"pattern": r"blocks\.1", "learning_rate_factor": 0.5}],
@@ -47,6 +59,7 @@ VALUES: Mapping[str, Any] = {
 EMBEDDING = ("token", "vectors", "initial_text", "learning_rate", "stop_after", "preserve_norm", "file")
 
 ELSEWHERE: Mapping[str, str] = {
+    "optimizers.*.paged": "core/optimizers/test_bitsandbytes",  # without a GPU it has no effect
     "optimizers.adan.adanorm": "core/optimizers/test_optimizer_formulas",
     "optimizers.aida.adanorm": "core/optimizers/test_optimizer_formulas",
     "optimizers.lion_adv.auto_kappa_p": "core/optimizers/test_optimizer_formulas",
@@ -135,41 +148,6 @@ def optimizing(settings: Any) -> Any:
     return weights, kept
 
 
-def scheduling(settings: Any) -> Any:
-    return [settings.factor(step, 120) for step in range(120)]
-
-
-def timing(settings: Any) -> Any:
-    sizes = ((32, 32), (64, 96))
-    drawn = [settings.fraction(share / 16 + 1 / 32, *size) for size in sizes for share in range(16)]
-    return drawn, settings.first, settings.end
-
-
-def objectives() -> list[Any]:
-    alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
-    return [Diffusion(alphas), Diffusion(alphas, "v_prediction"), Flow()]
-
-
-def losing(settings: Any) -> Any:
-    generator = torch.Generator().manual_seed(3)
-    prediction, target = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
-    found = objectives()[0]
-    return settings.weight * settings.errors(prediction, target, found, torch.tensor([50, 500, 950]))
-
-
-def weighing(settings: Any) -> Any:
-    times = {"flow": torch.tensor([0.1, 0.5, 0.9])}
-    return [
-        settings.weights(objective, times.get(objective.prediction, torch.tensor([50, 500, 950])))
-        for objective in objectives()
-        if not settings.unsuited(kind_of(objective), objective.prediction, False)
-    ]
-
-
-def kind_of(objective: Any) -> str:
-    return "flow" if objective.prediction == "flow" else "diffusion"
-
-
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -228,9 +206,5 @@ def lora_name(part: str, path: str) -> str:
 
 EFFECTS: Mapping[str, Callable[[Any], Any]] = {
     "optimizers": optimizing,
-    "schedules": scheduling,
-    "times": timing,
-    "losses": losing,
-    "weightings": weighing,
     "networks": networking,
 }

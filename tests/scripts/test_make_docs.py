@@ -44,7 +44,7 @@ def test_every_setting_has_its_row_with_its_default() -> None:
             assert any(line.endswith(f"# `{name}`: {cls.label}") for line in page), name
     text_1 = page[page.index("### Text encoder 1: `[parts.text_1]`") :]
     assert next(line for line in text_1 if line.startswith("| `train`")).startswith(
-        "| `train` | true or false | `false`"
+        '| `train` | `"default"`, `"yes"`, `"no"` | `"default"`'
     )
 
 

@@ -68,7 +68,7 @@ def test_a_name_that_chooses_no_plug_in_is_a_value_like_others(flag: str) -> Non
         ("training.epoch=5", "did you mean 'epochs'"),
         ("trainig.epochs=5", "did you mean 'training'"),
         ("memory.gradient_checkpointing=True", "must be true or false"),
-        ("optimizer.name=adam", "optimizer.name: there is no 'adam'"),
+        ("optimizer.name=adan2", "optimizer.name: there is no 'adan2'"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_path(flag: str, message: str) -> None:
