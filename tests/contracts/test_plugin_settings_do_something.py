@@ -30,7 +30,7 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "optimizers.prodigy_plus_schedule_free.weight_decay_by_lr": {"weight_decay": 0.1},
     "optimizers.prodigy_plus_schedule_free.atan2": {"use_stableadamw": False},
     "optimizers.prodigy_plus_schedule_free.use_focus": {"factored": False},
-    "optimizers.prodigy_plus_schedule_free.beta3": {"betas": [0.9, 0.5]},
+    "optimizers.prodigy_plus_schedule_free.beta3": {"d_limiter": False},
     "optimizers.sgd.dampening": {"momentum": 0.9},
     "optimizers.sgd.nesterov": {"momentum": 0.9},
     "networks.*.include": {"layers": "patterns", "include": ["blocks"]},
