@@ -98,10 +98,12 @@ CASES: Mapping[str, Case] = {
     "concepts.0.image.detail_crops.enabled": Case(False, LARGE),
     "concepts.0.image.detail_crops.tile_resolution": Case(192, LARGE),
     "concepts.0.image.detail_crops.overlap": Case(64, LARGE),
-    "concepts.0.image.detail_crops.scales": Case([256], LARGE),
+    "concepts.0.image.detail_crops.scales": Case([2], LARGE),
     "concepts.0.image.detail_crops.include_full_images": Case(False, LARGE),
     "concepts.0.image.detail_crops.include_context_tiles": Case(True, LARGE),
-    "concepts.0.image.detail_crops.blank_std_threshold": Case(128.0, LARGE),
+    "concepts.0.image.detail_crops.blank_std_threshold": Case(
+        128.0, {**LARGE, "concepts.0.image.detail_crops.blank_edge_threshold": 0.9}
+    ),
     "concepts.0.image.detail_crops.blank_edge_threshold": Case(
         0.9, {**LARGE, "concepts.0.image.detail_crops.blank_std_threshold": 128.0}
     ),
