@@ -42,6 +42,7 @@ def benchmark_case(name: str, folder: Path) -> Case:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = {
         "base": {"source": str(base)},
+        "parts": {"text_1": {"train": "no"}},
         "concepts": [{"name": "noise", "folder": str(pictures), "repeats": 1000}],
         "buckets": {"resolution": SIDES[name], "minimum": 64},
         "networks": [{"name": "lora", "rank": RANK, "alpha": RANK}],

@@ -167,6 +167,7 @@ def demo_config(folder: Path) -> LoraConfig:
     concepts = [{"name": name, "folder": str(DEMO / name), "repeats": 100} for name in ("pictures", "regularisation")]
     data = {
         "base": {"source": str(DEMO / "model")},
+        "parts": {"text_1": {"train": "no"}},
         "concepts": concepts,
         "buckets": {"resolution": "64", "minimum": 64},
         "training": {"train_batch_size": 4, "epochs": 1},
