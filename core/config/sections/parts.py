@@ -91,15 +91,18 @@ class Parts(Settings):
         TextSettings(learning_rate=5e-5), "Text encoder 2", "SDXL's second text encoder: OpenCLIP bigG."
     )
 
+    def all(self) -> dict[Part, PartSettings]:
+        """The settings of each part."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
     def text(self) -> dict[Part, TextSettings]:
         """The settings of the text encoders."""
-        parts = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: part for name, part in parts.items() if isinstance(part, TextSettings)}
+        return {name: part for name, part in self.all().items() if isinstance(part, TextSettings)}
 
     def trained(self, defaults: Sequence[Part] = ("denoiser",)) -> list[Part]:
         """The parts that are trained. defaults: those that the family trains where nothing else is said."""
-        chosen = {name: getattr(self, name).train for name in type(self).model_fields}
-        return [name for name, train in chosen.items() if train == "yes" or (train == "default" and name in defaults)]
+        chosen = {"yes": True, "no": False}
+        return [name for name, part in self.all().items() if chosen.get(part.train, name in defaults)]
 
     def rates(self, defaults: Sequence[Part] = ("denoiser",)) -> dict[Part, float]:
         """Learning rates of the parts that are trained."""
@@ -107,17 +110,13 @@ class Parts(Settings):
 
     def untrained(self) -> Parts:
         """The same with no part trained."""
-        return self.model_copy(
-            update={n: getattr(self, n).model_copy(update={"train": "no"}) for n in type(self).model_fields}
-        )
+        return self._training(())
 
     def decided(self, defaults: Sequence[Part]) -> Parts:
         """The same with yes or no in place of `default`."""
-        trained = self.trained(defaults)
-        parts = {name: getattr(self, name) for name in type(self).model_fields}
-        return self.model_copy(
-            update={
-                name: part.model_copy(update={"train": "yes" if name in trained else "no"})
-                for name, part in parts.items()
-            }
-        )
+        return self._training(self.trained(defaults))
+
+    def _training(self, trained: Sequence[Part]) -> Parts:
+        """The same with these parts trained, and no others."""
+        told = {name: {"train": "yes" if name in trained else "no"} for name in self.all()}
+        return self.model_copy(update={name: part.model_copy(update=told[name]) for name, part in self.all().items()})
